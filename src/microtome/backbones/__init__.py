@@ -1,0 +1,102 @@
+"""Backbones: image [B, C, *S] to feature maps, finest first.
+
+`Backbone` is any of them; a plain vision transformer is a `TokenBackbone`, whose three verbs let
+others (ViT-Adapter, masked autoencoders, EoMT) work between its blocks.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..blueprint import Part
+from ..structures import Pyramid, PyramidSpec
+
+__all__ = ["Backbone", "Normalisation", "TokenBackbone", "Tokens"]
+
+
+class Normalisation(NamedTuple):
+    """Mean and standard deviation in unit range (0 black, 1 white): one value, or one per channel."""
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+class Backbone(Part):
+    """Image to pyramid.
+
+    Attributes:
+        spec: channels, strides and size multiple of what `forward` returns.
+        normalisation: the statistics its weights were trained with.
+        in_channels: C of the images it takes.
+        mask_unit: pixels per axis of one droppable unit; None where units cannot be dropped.
+    """
+
+    spec: PyramidSpec
+    normalisation: Normalisation = Normalisation()
+    in_channels: int = 3
+    mask_unit: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def forward(
+        self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
+    ) -> Pyramid:
+        """Compute the maps.
+
+        Args:
+            image: [B, C, *S], normalised, S a multiple of `spec.multiple`.
+            spacing: [B, D] micrometres per pixel; None when unknown.
+            keep: [B, *units] bool: work on these units only, return zeros elsewhere.
+
+        Returns:
+            Maps [B, C_l, *S_l], finest first, as `spec` promises.
+        """
+
+
+class Tokens(NamedTuple):
+    """Tokens between blocks.
+
+    Attributes:
+        x: [B, prefix + N, C], N the visible tokens of `grid`.
+        grid: the token grid of the whole image.
+        prefix: number of class and register tokens at the front.
+        keep: [B, *grid] bool, or None when all tokens are visible.
+        positions: what every block needs again (rotary embeddings), or None.
+    """
+
+    x: Tensor
+    grid: tuple[int, ...]
+    prefix: int = 0
+    keep: Tensor | None = None
+    positions: Tensor | None = None
+
+
+class TokenBackbone(Backbone):
+    """A plain vision transformer: one token grid from the first block to the last."""
+
+    depth: int
+    embed_dim: int
+
+    @abstractmethod
+    def embed(
+        self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tokens:
+        """Cut [B, C, *S] into tokens and add positions."""
+
+    @abstractmethod
+    def run(
+        self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None
+    ) -> Tokens:
+        """Apply blocks `start` to `stop` (half-open)."""
+
+    @abstractmethod
+    def to_map(self, tokens: Tokens) -> Tensor:
+        """Final norm, prefix off, dropped tokens as zeros: [B, C, *grid]."""
+
+    def forward(
+        self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
+    ) -> Pyramid:
+        """Return the one map after the last block."""
+        return (self.to_map(self.run(self.embed(image, spacing, keep), 0, self.depth)),)

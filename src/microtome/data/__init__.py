@@ -1,0 +1,1 @@
+"""Where images come from: stores, data sets, chance, transforms. Emits DataSample; knows no model."""

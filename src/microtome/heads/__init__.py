@@ -1,0 +1,46 @@
+"""Heads: feature maps to a prediction, its losses, its decoding.
+
+Parameters are touched in `forward` only: sharded and distributed training see no other method.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from ..blueprint import Part
+from ..structures import ImageList, Pyramid, Segmentation
+
+__all__ = ["Head", "Targets"]
+
+P = TypeVar("P", bound="tuple[Any, ...]")
+Targets = Sequence[Segmentation]
+
+
+class Head(Part, Generic[P]):
+    """P is the head's prediction, a NamedTuple: DDP, FSDP2, DeepSpeed and compile look inside those.
+
+    Attributes:
+        weights: the weight of each loss; `losses` returns exactly these keys.
+        fullgraph: whether `forward` without targets compiles as one graph.
+    """
+
+    weights: Mapping[str, float]
+    fullgraph: bool = True
+
+    @abstractmethod
+    def forward(
+        self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None
+    ) -> P:
+        """Predict from every level. `targets` give it what losses need; eval mode, what decode needs."""
+
+    @abstractmethod
+    def losses(self, prediction: P, targets: Targets) -> dict[str, Tensor]:
+        """Unweighted scalars; finite zeros when there is nothing to learn. Targets lie on the canvas."""
+
+    @abstractmethod
+    def decode(self, prediction: P, images: ImageList) -> list[Segmentation]:
+        """One result per image, at its true shape in `images`."""

@@ -1,0 +1,1 @@
+"""The N-D alphabet that backbones, necks and heads are written in."""

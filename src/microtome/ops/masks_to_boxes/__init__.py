@@ -1,0 +1,29 @@
+"""Boxes around the objects of label maps."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .reference import reference
+
+__all__ = ["masks_to_boxes"]
+
+
+def masks_to_boxes(maps: Tensor, count: int) -> Tensor:
+    """Return the half-open boxes of objects 1…count.
+
+    Args:
+        maps: [K, *S] integers, 0 background; an object may lie in one layer or several.
+        count: N, the number of objects.
+
+    Returns:
+        [N, 2D] int64, `z0 y0 x0 z1 y1 x1` in pixels; zeros for an object without a pixel.
+
+    Raises:
+        ValueError: a map holds a number above `count`, or no integers.
+    """
+    if maps.is_floating_point():
+        raise ValueError(f"expected integer label maps, got {maps.dtype}")
+    if maps.numel() and int(maps.max()) > count:
+        raise ValueError(f"a label map holds {int(maps.max())}, but there are only {count} objects")
+    return reference(maps, count)

@@ -1,0 +1,19 @@
+"""Pure PyTorch, written to be read: the definition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def reference(maps: Tensor, count: int) -> Tensor:
+    """[K, *S] -> [N, 2D]; smallest and largest coordinate of each object's pixels."""
+    dims = maps.ndim - 1
+    where = maps.nonzero()  # [P, 1 + D]
+    number = maps[tuple(where.T)].long() - 1
+    index = number[:, None].expand(-1, dims)
+    at = where[:, 1:]
+    none = torch.iinfo(torch.int64).max
+    low = at.new_full((count, dims), none).scatter_reduce(0, index, at, "amin")
+    high = at.new_full((count, dims), -1).scatter_reduce(0, index, at, "amax") + 1
+    return torch.where((high > 0).repeat(1, 2), torch.cat([low, high], 1), 0)

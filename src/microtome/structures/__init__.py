@@ -1,0 +1,21 @@
+"""What passes through the walls between rooms: images, truth, results, and the class table."""
+
+from .classes import Classes
+from .image_list import ImageList
+from .instances import Boxes, Instances
+from .label_layers import LabelLayers
+from .pyramid import Pyramid, PyramidSpec
+from .sample import DataSample, Intensity, Segmentation
+
+__all__ = [
+    "Boxes",
+    "Classes",
+    "DataSample",
+    "ImageList",
+    "Instances",
+    "Intensity",
+    "LabelLayers",
+    "Pyramid",
+    "PyramidSpec",
+    "Segmentation",
+]
