@@ -1,0 +1,1 @@
+"""Result and truth to numbers, tables and pictures."""
