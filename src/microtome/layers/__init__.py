@@ -1,1 +1,6 @@
-"""The N-D alphabet that backbones, necks and heads are written in."""
+"""The N-D alphabet: the number of axes is an argument, or read off the input."""
+
+from .conv import conv, conv_block, group_norm
+from .resize import resize_maps
+
+__all__ = ["conv", "conv_block", "group_norm", "resize_maps"]
