@@ -1,0 +1,47 @@
+"""From a file to raw pixels: which decoder, and one kind of error whatever goes wrong in it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .decoded import Decoded, Raw
+from .pictures import decode_picture
+from .source import ImageReadError
+from .tiff import decode_tiff
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DAMAGE = (  # what Pillow, tifffile and imagecodecs raise on damaged files, as fuzzing showed
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
+    AssertionError, EOFError, MemoryError, SyntaxError, Warning,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def decode(file: Path, *, indices: bool = False) -> Decoded:
+    """Decode by the first bytes; every failure becomes an ImageReadError."""
+    if not file.is_file():
+        raise ImageReadError(file, "is a folder" if file.is_dir() else "no such file")
+    try:
+        with file.open("rb") as opened:
+            decoder = decode_tiff if opened.read(4) in _TIFF else decode_picture
+        decoded = decoder(file, indices=indices)
+    except UnidentifiedImageError:
+        raise ImageReadError(file, "is not a PNG, JPEG, BMP or TIFF image, or damaged") from None
+    except _DAMAGE as error:
+        raise ImageReadError(file, f"cannot be read ({error or type(error).__name__})") from error
+    if decoded.values.dtype.kind not in "buif" or not decoded.values.size:
+        shape = list(decoded.values.shape)
+        raise ImageReadError(file, f"expected real pixels, got {decoded.values.dtype} {shape}")
+    return decoded
+
+
+def check_finite(file: Path, values: Raw) -> None:
+    """Refuse NaN and infinity."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise ImageReadError(file, f"{bad:,} values are NaN or infinite; replace them first")
