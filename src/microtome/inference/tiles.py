@@ -11,7 +11,7 @@ from ..geometry import Region, Shape, per_axis
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Overlapping tiles that cover an image, in array order; the last tile of an axis is shifted inside.
+    """Overlapping tiles that cover an image; the last of an axis is shifted inside.
 
     Attributes:
         shape: *S of the image.
@@ -31,7 +31,7 @@ class TileGrid:
 
         Args:
             shape: *S of the image.
-            tile: tile size per axis in pixels; where it exceeds the image, the image's size is taken.
+            tile: pixels per axis; where it exceeds the image, the image's size is taken.
             overlap: the part of a tile that the next one repeats, per axis, in [0, 1).
 
         Raises ValueError, listing everything wrong, for empty images or tiles and other overlaps.

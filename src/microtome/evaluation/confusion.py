@@ -1,0 +1,135 @@
+"""How often each class was taken for each other: the matrix all semantic numbers follow from.
+
+K classes, *S any shape. Rows are the truth, columns the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+BYTES = 256
+
+
+class ConfusionMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not followed by mypy
+    """The confusion matrix [K, K] int64 of all images so far, summed over processes.
+
+    Args:
+        count: K.
+        ignore_index: the value of true pixels that are not judged.
+    """
+
+    full_state_update = False
+    matrix: Tensor
+
+    def __init__(self, count: int, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.count, self.ignore_index = count, ignore_index
+        zeros = torch.zeros(count, count, dtype=torch.int64)
+        self.add_state("matrix", zeros, dist_reduce_fx="sum")
+
+    def update(self, result: Tensor, truth: Tensor) -> None:
+        """Count the pixels of class maps [*S] of equal shape."""
+        found = confusion(result, truth, self.count, self.ignore_index)
+        self.matrix += found.to(self.matrix.device)
+
+    def compute(self) -> Tensor:
+        """[K, K] int64, rows the truth."""
+        return self.matrix
+
+
+def confusion(result: Tensor, truth: Tensor, count: int, ignore_index: int = 255) -> Tensor:
+    """Count pixels by (true class, resulting class).
+
+    Args:
+        result: [*S] integers in 0…K-1 (anything where the truth is ignored).
+        truth: [*S] integers in 0…K-1, or `ignore_index`.
+        count: K.
+        ignore_index: the value of true pixels that are not judged.
+
+    Returns [K, K] int64, rows the truth. Raises ValueError for maps of different shapes and for
+    values that are no class.
+    """
+    if result.shape != truth.shape:
+        raise ValueError(
+            f"result {tuple(result.shape)} and truth {tuple(truth.shape)} differ in shape"
+        )
+    small, small_truth = _as_bytes(result), _as_bytes(truth)
+    if small is None or small_truth is None or count > BYTES:
+        return _counted_wide(result, truth, count, ignore_index)
+    # All 65,536 pairs of bytes are counted in one pass; the checks then cost nothing per pixel.
+    pairs = small_truth.to(torch.int32).mul_(BYTES).add_(small)
+    joint = torch.bincount(pairs.flatten(), minlength=BYTES * BYTES).view(BYTES, BYTES)
+    if 0 <= ignore_index < BYTES:
+        joint[ignore_index] = 0
+    _check("truth", joint.sum(1).nonzero().flatten(), count)
+    _check("result", joint.sum(0).nonzero().flatten(), count)
+    return joint[:count, :count].clone()
+
+
+def scores(matrix: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """Turn a confusion matrix [K, K] (rows the truth) into numbers between 0 and 1.
+
+    A class absent from truth and result is nan and left out of the means; recall (and so
+    `mean_accuracy`) is nan for a class absent from the truth alone. Dice equals the F1 score of
+    pixels, mean recall is `mean_accuracy`, and `fwiou` weights the IoU by true pixels.
+
+    Returns `miou, mean_dice, pixel_accuracy, mean_accuracy, mean_precision, fwiou` and for each
+    class `iou/NAME, dice/NAME, precision/NAME, recall/NAME`. Raises ValueError when the matrix
+    and the names differ in number.
+    """
+    if matrix.shape != (len(names), len(names)):
+        raise ValueError(f"{len(names)} classes but a matrix of shape {tuple(matrix.shape)}")
+    counts = matrix.to("cpu", torch.float64)
+    hits, true, found = counts.diagonal(), counts.sum(1), counts.sum(0)
+    nan = torch.full_like(hits, float("nan"))
+    either = true + found - hits
+    per_class = {
+        "iou": hits / either,
+        "dice": 2 * hits / (true + found),
+        "precision": torch.where(either > 0, hits / found.clamp(min=1), nan),
+        "recall": hits / true,
+    }
+    numbers = {
+        "miou": per_class["iou"].nanmean(),
+        "mean_dice": per_class["dice"].nanmean(),
+        "pixel_accuracy": hits.sum() / true.sum(),
+        "mean_accuracy": per_class["recall"].nanmean(),
+        "mean_precision": per_class["precision"].nanmean(),
+        "fwiou": (true * per_class["iou"]).nansum() / true.sum(),
+    }
+    numbers |= {
+        f"{key}/{name}": value
+        for key, values in per_class.items()
+        for name, value in zip(names, values, strict=True)
+    }
+    return {key: float(value) for key, value in numbers.items()}
+
+
+def _as_bytes(values: Tensor) -> Tensor | None:
+    """The same values as uint8, or None where they do not fit."""
+    if values.dtype == torch.uint8 or values.numel() == 0:
+        return values.to(torch.uint8)
+    if values.dtype == torch.bool or values.dtype.is_floating_point:
+        raise TypeError(f"class maps hold integers, got {values.dtype}")
+    low, high = torch.aminmax(values)
+    return values.to(torch.uint8) if low >= 0 and high < BYTES else None
+
+
+def _counted_wide(result: Tensor, truth: Tensor, count: int, ignore_index: int) -> Tensor:
+    judged = truth != ignore_index
+    result, truth = result[judged].long(), truth[judged].long()
+    _check("truth", truth.unique(), count)
+    _check("result", result.unique(), count)
+    pairs = truth.mul_(count).add_(result)
+    return torch.bincount(pairs, minlength=count * count).view(count, count)
+
+
+def _check(what: str, values: Tensor, count: int) -> None:
+    wrong = values[(values < 0) | (values >= count)].tolist()
+    if wrong:
+        listed = ", ".join(str(v) for v in wrong[:10])
+        raise ValueError(f"{what}: expected classes 0 to {count - 1}, found also {listed}")
