@@ -1,0 +1,78 @@
+"""The picture of a result: image, truth and prediction beside each other, with a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+from torch import Tensor
+
+from ..geometry import Spacing
+from ..structures import Classes
+from .page import GAP, MARGIN, Entry, Page
+from .planes import Plane, coloured, painted, planes
+
+WIDTH, HEIGHT, SMALLEST = 1600, 1000, 320  # pixels: a page, its planes together, one panel
+LISTED, AT_MOST = 12, 24  # classes in the legend: all of so many; else those present, at most
+CLEAR = (255, 255, 255)  # an empty box, for what is not tinted
+
+
+def overlay(
+    image: Tensor,
+    classes_map: Tensor,
+    classes: Classes,
+    title: str | None = None,
+    truth: Tensor | None = None,
+    spacing: Spacing | None = None,
+) -> Image.Image:
+    """Draw image | truth | prediction, with a legend of the classes below.
+
+    Args:
+        image: [C, *S] in unit range, any number of channels.
+        classes_map: [*S] the prediction.
+        classes: the class table; ignored pixels are striped grey.
+        title: a line above, such as the name and how good the result is.
+        truth: [*S] the true classes, when known.
+        spacing: gives planes of a volume their true proportions.
+
+    2D images are shown whole; of volumes the planes through the middle, cut at z, y and x. Large
+    images are shrunk: the picture is at most 1,600 pixels wide, unless its title is wider. Raises
+    ValueError when shapes differ.
+    """
+    maps = {"prediction": classes_map}
+    if truth is not None:
+        maps = {"truth": truth, **maps}
+    for name, one in maps.items():
+        if one.shape != image.shape[1:]:
+            raise ValueError(f"{name} {list(one.shape)} lies over an image {list(image.shape[1:])}")
+    cuts = planes(tuple(image.shape[1:]), spacing)
+    flat = [image[(slice(None), *cut.pick)] for cut in cuts]
+    rows = []
+    for cut, pixels in zip(cuts, coloured(flat, _sizes(cuts, 1 + len(maps))), strict=True):
+        laid = [painted(pixels, one[cut.pick], classes) for one in maps.values()]
+        rows.append([pixels, *laid])
+    seen = [one[cut.pick] for one in maps.values() for cut in cuts]
+    names = [cut.name for cut in cuts]
+    return Page(rows, ["image", *maps], names, _legend(seen, classes), title or "").draw()
+
+
+def _sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
+    """The size of each plane on the page: one scale for all, so that they fit each other."""
+    widest = max(cut.size[1] for cut in cuts)
+    room = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns
+    fits = min(room / widest, HEIGHT / sum(cut.size[0] for cut in cuts))
+    unit = max(1.0, SMALLEST / widest)
+    scale = min(fits, unit)
+    return [(max(int(h * scale), 1), max(int(w * scale), 1)) for h, w in (c.size for c in cuts)]
+
+
+def _legend(maps: Sequence[Tensor], classes: Classes) -> list[Entry]:
+    present = {int(v) for one in maps for v in one.unique()}
+    listed = [i for i in range(classes.count) if classes.count <= LISTED or i in present]
+    palette = [CLEAR if colour == (0, 0, 0) else colour for colour in classes.palette]
+    entries = [Entry(classes.names[i], palette[i]) for i in listed[:AT_MOST]]
+    if len(listed) > AT_MOST:
+        entries.append(Entry(f"and {len(listed) - AT_MOST} more", CLEAR))
+    if classes.ignore_index in present:
+        entries.append(Entry("ignored", None))
+    return entries
