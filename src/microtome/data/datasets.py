@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from ..structures import Classes, DataSample
 from .sampling import Draw, dice
 
-Transform = Callable[[DataSample, np.random.SeedSequence], DataSample]
+# A transform knows the class table, because what it uncovers is filled with `ignore_index`.
+Transform = Callable[[DataSample, np.random.SeedSequence, Classes], DataSample]
 
 
 class SampleDataset(Dataset[DataSample]):
@@ -40,5 +41,5 @@ class SampleDataset(Dataset[DataSample]):
         sample = self.load(draw.item)
         chances = dice(self.seed, *draw).spawn(len(self.transforms))
         for transform, chance in zip(self.transforms, chances, strict=True):
-            sample = transform(sample, chance)
+            sample = transform(sample, chance, self.classes)
         return sample

@@ -57,7 +57,7 @@ class LabelLayers:
     def present(self) -> tuple[LabelLayers, Tensor]:
         """Drop objects without a pixel; also return [M] the indices of those that stay."""
         seen = torch.zeros(len(self) + 1, dtype=torch.bool, device=self.maps.device)
-        seen[self.maps.unique().long()] = True
+        seen[self.maps.flatten().long()] = True
         kept = seen[1:].nonzero().flatten()
         renumber = torch.zeros(len(self) + 1, dtype=self.maps.dtype, device=self.maps.device)
         renumber[kept + 1] = torch.arange(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Placement, Region, Shape, Spacing, window
-from .instances import Instances
+from .instances import Boxes, Instances
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Segmentation:
         )
 
     def crop(self, region: Region) -> Segmentation:
-        """Cut a region out; objects without a pixel left are dropped."""
+        """Cut a region out; objects without a pixel left are dropped, boxes follow the masks."""
         cut = self.instances
         if cut is not None and cut.masks is not None:
             masks, kept = cut.masks.crop(region).present()
             scores = None if cut.scores is None else cut.scores[kept]
-            cut = Instances(cut.labels[kept], None, scores, masks)
+            boxes = None if cut.boxes is None else Boxes(masks.boxes())
+            cut = Instances(cut.labels[kept], boxes, scores, masks)
         return Segmentation(
             None if self.classes is None else self.classes[region],
             cut,

@@ -1,0 +1,166 @@
+"""The random crop that training starts with, and MONAI's dictionary transforms on DataSamples.
+
+How MONAI sees a sample is told in `bridge.py`. For `classes` and `labels` interpolation is always
+nearest and what is uncovered is always filled with 0, whatever a transform says; keys that a sample
+lacks are skipped. Normalising intensities is the segmenter's work, not a transform's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, MapTransform, RandTorchVisiond, Spacingd, TorchVisiond
+from monai.utils import GridSampleMode, GridSamplePadMode, InterpolateMode, SplineMode
+
+from ..geometry import Placement, per_axis
+from ..structures import Classes, DataSample
+from .bridge import KEYS, check, from_dict, to_dict
+from .sampling import seeded
+
+COLOUR_ONLY = (  # of torchvision's
+    "ColorJitter", "GaussianBlur", "RandomAdjustSharpness", "RandomAutocontrast",
+    "RandomGrayscale", "RandomInvert", "RandomSolarize",
+)  # fmt: skip
+GRID_FILLS = {str(m.value) for m in GridSamplePadMode}
+GRID_MODES = {str(m.value) for m in (*GridSampleMode, *SplineMode)}
+RESAMPLING = {str(m.value) for m in InterpolateMode}
+FORGETFUL = ("Transposed",)  # they move pixels and leave the affine as it was
+
+
+class RandomCrop:
+    """Cut a random window of `size` pixels; axes shorter than it are padded at the far end.
+
+    Padding is 0 in the image and `ignore_index` in the classes.
+
+    Args:
+        size: one number or one per axis.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = size
+
+    def __call__(
+        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
+    ) -> DataSample:
+        """Cut every part of a sample alike."""
+        size = per_axis(self.size, len(sample.shape))
+        room = [max(have - want, 0) for have, want in zip(sample.shape, size, strict=True)]
+        start = np.random.default_rng(chance).integers(0, np.array(room) + 1).tolist()
+        region = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
+        image, truth = sample.image[(slice(None), *region)], sample.truth
+        missing = [want - have for want, have in zip(size, image.shape[1:], strict=True)]
+        image = torch.nn.functional.pad(image, [p for m in reversed(missing) for p in (0, m)])
+        if truth is not None:
+            truth = truth.crop(region).pad(size, classes.ignore_index)
+        return replace(sample, image=image, truth=truth, placement=_moved(sample, start))
+
+
+def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
+    """The placement of a window of a sample that may be a window itself."""
+    dims = len(start)
+    offset, scale, shape = sample.placement or ((0.0,) * dims, (1.0,) * dims, sample.shape)
+    at = tuple(o + k * a for o, k, a in zip(offset, scale, start, strict=True))
+    return Placement(at, scale, shape)
+
+
+class MonaiTransforms:
+    """MONAI dictionary transforms, as they stand in YAML, as one transform of DataSamples.
+
+    Args:
+        transforms: dictionary transforms, or `Compose`, `OneOf` … of them. Their interpolation and
+            fill for `classes` and `labels` are set in place.
+
+    Raises ValueError, naming all of them, for transforms that are not dictionary transforms, that
+    use other keys, that resample lazily, that lose the spacing, or that are torchvision's and move
+    pixels (those draw anew for every key, so image and truth would part).
+    """
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        self.transforms = Compose(list(transforms))
+        leaves = list(_leaves(self.transforms))
+        wrong = [f"{type(t).__name__}: {reason}" for t in leaves for reason in _refusals(t)]
+        if wrong:
+            raise ValueError("these transforms cannot be used:\n- " + "\n- ".join(wrong))
+        for transform in leaves:
+            _settle(transform)
+        self.needs_spacing = [type(t).__name__ for t in leaves if isinstance(t, Spacingd)]
+
+    def __call__(
+        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
+    ) -> DataSample:
+        """Apply the transforms in order, all their chance coming from `chance`.
+
+        Raises ValueError, naming the transform, when truth and image were not treated alike.
+        """
+        if self.needs_spacing and sample.spacing is None:
+            name = sample.meta.get("name", "a sample")
+            raise ValueError(
+                f"{self.needs_spacing[0]} needs the spacing of {name}, which is unknown: "
+                "state spacing_um in the data"
+            )
+        steps = [("the data", to_dict(sample, classes))]
+        with seeded(chance) as word:  # torchvision and others that ask torch or numpy
+            self.transforms.set_random_state(seed=word)  # MONAI's own generators
+            for transform in self.transforms.transforms:
+                name = type(transform).__name__
+                steps.append((name, _only(transform(steps[-1][1]), name)))
+        check(steps)
+        return from_dict(sample, steps[-1][1], classes)
+
+
+def _leaves(transform: Any) -> Iterator[Any]:
+    """The transforms inside `Compose`, `OneOf`, `SomeOf` …"""
+    if isinstance(transform, Compose):
+        for inner in transform.transforms:
+            yield from _leaves(inner)
+    else:
+        yield transform
+
+
+def _refusals(transform: Any) -> Iterator[str]:
+    if not isinstance(transform, MapTransform):
+        yield f"no dictionary transform; use the one with keys, e.g. {type(transform).__name__}d"
+        return
+    unknown = [k for k in transform.keys if k not in KEYS]
+    if unknown:
+        yield f"keys {unknown}: expected some of {list(KEYS)}"
+    if getattr(transform, "lazy", False):
+        yield "lazy: true; leave lazy out"
+    if type(transform).__name__ in FORGETFUL:
+        yield "it does not update the spacing; use RandRotate90d or RandFlipd"
+    if isinstance(transform, TorchVisiond | RandTorchVisiond):
+        name = type(transform.trans.trans).__name__
+        if name not in COLOUR_ONLY:
+            yield f"{name} draws anew for every key; use MONAI's own transform, or {COLOUR_ONLY}"
+        elif transform.keys != ("image",):
+            yield f"{name} changes colours, so its keys must be [image]"
+
+
+def _settle(transform: Any) -> None:
+    """Set what keys the sample may lack, and for `classes` and `labels` nearest and a fill of 0."""
+    transform.allow_missing_keys = True
+    fills = getattr(transform, "padding_mode", ())
+    modes = getattr(transform, "mode", ())
+    by_grid = any(str(f) in GRID_FILLS for f in fills) or any(isinstance(m, int) for m in modes)
+    nearest, zeros = ("nearest", "zeros") if by_grid else ("nearest-exact", "constant")
+    for name, settled in (("padding_mode", zeros), ("mode", nearest)):
+        values = getattr(transform, name, None)
+        if not isinstance(values, tuple) or len(values) != len(transform.keys):
+            continue
+        pads = name == "mode" and not any(str(v) in RESAMPLING | GRID_MODES for v in values)
+        settled = "constant" if pads else settled  # the `mode` of padding transforms
+        pairs = zip(transform.keys, values, strict=True)
+        setattr(transform, name, tuple(v if k == "image" else settled for k, v in pairs))
+
+
+def _only(result: Any, name: str) -> dict[str, Any]:
+    """Transforms that can cut several samples out of one return a list."""
+    if isinstance(result, dict):
+        return result
+    if isinstance(result, list) and len(result) == 1:
+        return dict(result[0])
+    raise ValueError(f"{name} made {len(result)} samples of one: set num_samples to 1")
