@@ -1,4 +1,4 @@
-"""How a part was built, as plain data: what a checkpoint, a config.json and a worker need to build it again.
+"""How a part was built, as plain data: with it a checkpoint or a worker can build it again.
 
 `Part` remembers its constructor's arguments; `part.blueprint` is JSON; `build` is its inverse. A
 blueprint names classes to call, so it is a program: class paths outside `trusted` are refused.
@@ -33,11 +33,16 @@ class Part(nn.Module):
             init(self, *args, **kw)
             if type(self).__init__ is remembering:  # the outermost constructor only
                 given = dict(list(signature.bind(self, *args, **kw).arguments.items())[1:])
+                told = {**given, **self.restated()}
                 self.blueprint = _describe(
-                    type(self), {k: _as_given(self, k, v) for k, v in given.items()}
+                    type(self), {k: _as_given(self, k, v) for k, v in told.items()}
                 )
 
         setattr(cls, "__init__", remembering)  # noqa: B010 (mypy forbids assigning a constructor)
+
+    def restated(self) -> dict[str, Any]:
+        """Arguments to write down instead of those given, where a part looked something up."""
+        return {}
 
 
 class Maker(NamedTuple):
@@ -75,7 +80,9 @@ def _trusted_class(path: str, trusted: tuple[str, ...]) -> type:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{path} cannot be imported; was it saved by a newer version?") from error
     if not isinstance(cls, type) or not issubclass(cls, (Part, tuple)):
-        raise PermissionError(f"{path} is not a Part or a NamedTuple, so a blueprint may not call it")
+        raise PermissionError(
+            f"{path} is not a Part or a NamedTuple, so a blueprint may not call it"
+        )
     return cls
 
 

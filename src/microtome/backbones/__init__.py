@@ -7,6 +7,7 @@ others (ViT-Adapter, masked autoencoders, EoMT) work between its blocks.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -18,7 +19,7 @@ __all__ = ["Backbone", "Normalisation", "TokenBackbone", "Tokens"]
 
 
 class Normalisation(NamedTuple):
-    """Mean and standard deviation in unit range (0 black, 1 white): one value, or one per channel."""
+    """Mean and standard deviation in unit range (0 black, 1 white): one, or one per channel."""
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -32,12 +33,14 @@ class Backbone(Part):
         normalisation: the statistics its weights were trained with.
         in_channels: C of the images it takes.
         mask_unit: pixels per axis of one droppable unit; None where units cannot be dropped.
+        origin: where published weights came from: `name`, `weights`, `licence`; else empty.
     """
 
     spec: PyramidSpec
     normalisation: Normalisation = Normalisation()
     in_channels: int = 3
     mask_unit: tuple[int, ...] | None = None
+    origin: Mapping[str, str] = {}
 
     @abstractmethod
     def forward(
@@ -86,9 +89,7 @@ class TokenBackbone(Backbone):
         """Cut [B, C, *S] into tokens and add positions."""
 
     @abstractmethod
-    def run(
-        self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None
-    ) -> Tokens:
+    def run(self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None) -> Tokens:
         """Apply blocks `start` to `stop` (half-open)."""
 
     @abstractmethod

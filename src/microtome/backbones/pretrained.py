@@ -1,0 +1,237 @@
+"""Any of timm's 2D models as a backbone: plain vision transformers, and all others as pyramids.
+
+Both classes take `weights`: `none` for random ones, `hub` for those published under the name (only
+then is the network used, through the Hugging Face cache, HF_HUB_OFFLINE respected), or a local
+file or folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.models import Eva, VisionTransformer
+from torch import Tensor
+
+from ..structures import Pyramid, PyramidSpec
+from . import Backbone, Normalisation, TokenBackbone, Tokens
+from .published import NONE, Config, Published, came_from, statistics
+
+__all__ = ["PretrainedPyramid", "PretrainedViT"]
+
+_PLAIN = (VisionTransformer, Eva)
+
+
+class _Pretrained(Backbone):
+    """What the two classes share: their arguments, and what a blueprint says of them."""
+
+    found: Published
+
+    def _describe(
+        self, name: str, config: Config, normalisation: Normalisation | None, given: Any
+    ) -> None:
+        self.normalisation = normalisation or statistics(config, self.in_channels)
+        if len(self.normalisation.mean) not in (1, self.in_channels):
+            raise ValueError(
+                f"{self.in_channels} channels but {len(self.normalisation.mean)} means"
+            )
+        self.origin = came_from(name, self.found, config) if given is None else dict(given)
+
+    def restated(self) -> dict[str, Any]:
+        """Say what was built, not where it was found: rebuilding needs no network and no file."""
+        return {
+            "name": self.found.architecture,
+            "weights": NONE,
+            "options": self.found.options,
+            "normalisation": self.normalisation,
+            "origin": self.origin,
+        }
+
+
+class PretrainedViT(_Pretrained, TokenBackbone):
+    """A plain vision transformer of timm's: patches of any size, registers, rotary positions.
+
+    Its one map has the stride of its patches. Position embeddings are resampled to any image size.
+
+    Args:
+        name: timm's name, `hf-hub:owner/name` or `local-dir:FOLDER`.
+        weights: `none`, `hub`, or a local file or folder.
+        in_channels: C of the images; published stems are adapted as timm does.
+        options: further arguments of timm's constructor, such as `depth` or `drop_path_rate`.
+        normalisation: the statistics its weights were trained with; timm's by default.
+        origin: where the weights came from; filled in by itself, and kept in blueprints.
+
+    Raises ValueError when the name is no plain vision transformer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str = NONE,
+        in_channels: int = 3,
+        options: dict[str, Any] | None = None,
+        normalisation: Normalisation | None = None,
+        origin: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.found, self.in_channels = Published.find(name, weights, options), in_channels
+        outline = self.found.outline()
+        if not isinstance(outline, _PLAIN):
+            raise ValueError(f"{name} is not a plain vision transformer: take PretrainedPyramid")
+        vit = self.found.create(in_chans=in_channels, dynamic_img_size=True)
+        vit.prune_intermediate_layers([len(vit.blocks) - 1], prune_norm=False)
+        self.found.fill(vit, outline, in_channels)
+        self.vit = vit
+        patch = tuple(int(p) for p in vit.patch_embed.feat_ratio(as_scalar=False))
+        self.depth, self.embed_dim, self.mask_unit = len(vit.blocks), vit.embed_dim, patch
+        self.spec = PyramidSpec((vit.embed_dim,), (tuple(float(p) for p in patch),), patch)
+        self._describe(name, vit.pretrained_cfg, normalisation, origin)
+
+    def embed(
+        self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tokens:
+        """Cut into tokens [B, prefix + N, C], with positions; `keep` must keep equally many each.
+
+        Raises ValueError when it does not.
+        """
+        x = self.vit.patch_embed(image)  # [B, *grid, C]
+        grid, prefix = tuple(x.shape[1:3]), int(self.vit.num_prefix_tokens)
+        embedded = self.vit._pos_embed(x)
+        x, positions = embedded if isinstance(embedded, tuple) else (embedded, None)
+        if keep is not None:
+            index = _kept(keep)
+            x = torch.cat([x[:, :prefix], _take(x[:, prefix:], index)], 1)
+            positions = None if positions is None else self._kept_positions(positions, index)
+        return Tokens(self.vit.norm_pre(x), grid, prefix, keep, positions)
+
+    def run(self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None) -> Tokens:
+        """Apply blocks `start` to `stop`; `attn_mask` broadcasts to [B, H, T, T]."""
+        x, positions = tokens.x, tokens.positions
+        for index in range(start, stop):
+            more = {} if attn_mask is None else {"attn_mask": attn_mask}
+            if positions is not None:
+                more["rope"] = positions[index] if self._own_positions else positions
+            x = self.vit.blocks[index](x, **more)
+        return tokens._replace(x=x)
+
+    def to_map(self, tokens: Tokens) -> Tensor:
+        """Final norm, prefix off: [B, C, *grid], zeros where tokens were dropped."""
+        x: Tensor = self.vit.norm(tokens.x)
+        x = x[:, tokens.prefix :]  # [B, N, C]
+        if tokens.keep is not None:
+            index = _kept(tokens.keep)[..., None].expand(-1, -1, x.shape[2])
+            full = x.new_zeros(len(x), tokens.keep[0].numel(), x.shape[2])
+            x = full.scatter(1, index, x)
+        maps: Tensor = x.mT.unflatten(2, tokens.grid)
+        return maps
+
+    @property
+    def _own_positions(self) -> bool:
+        """Whether each block has rotary positions of its own: [depth, H, N, F], not [N, F]."""
+        return bool(getattr(self.vit, "rope_mixed", False))
+
+    def _kept_positions(self, positions: Tensor, index: Tensor) -> Tensor:
+        """[N, F] -> [B, 1, n, F], or [depth, H, N, F] -> [depth, B, H, n, F]."""
+        picked = positions[..., index, :]
+        return picked.movedim(-3, 1) if self._own_positions else picked[:, None]
+
+
+class PretrainedPyramid(_Pretrained):
+    """Any other model of timm's that gives feature maps: CNNs, Swin, PVT, hybrids.
+
+    Where several maps have the same stride the deepest is taken. Channels and strides are measured
+    on a small image, not believed.
+
+    Args:
+        name: timm's name, `hf-hub:owner/name` or `local-dir:FOLDER`.
+        weights: `none`, `hub`, or a local file or folder.
+        in_channels: C of the images; published stems are adapted as timm does.
+        options: further arguments of timm's, such as `out_indices` (levels) or `drop_path_rate`.
+        normalisation: the statistics its weights were trained with; timm's by default.
+        origin: where the weights came from; filled in by itself, and kept in blueprints.
+
+    Raises ValueError for plain vision transformers and for models of one fixed image size.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str = NONE,
+        in_channels: int = 3,
+        options: dict[str, Any] | None = None,
+        normalisation: Normalisation | None = None,
+        origin: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.found, self.in_channels = Published.find(name, weights, options), in_channels
+        outline = self.found.outline()
+        if isinstance(outline, _PLAIN):
+            raise ValueError(f"{name} is a plain vision transformer: take PretrainedViT")
+        self.net = self._build(outline)
+        self.found.fill(self.net, outline, in_channels)
+        strides = self.net.feature_info.reduction()
+        self.levels = tuple(i for i, s in enumerate(strides) if s not in strides[i + 1 :])
+        self.spec = self._measured(max(strides))
+        self._describe(name, self.net.pretrained_cfg, normalisation, origin)
+
+    def forward(
+        self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
+    ) -> Pyramid:
+        """Compute the maps, finest first.
+
+        Raises NotImplementedError when `keep` is given: convolutions cannot skip units.
+        """
+        if keep is not None:
+            raise NotImplementedError(f"{self.found.architecture} cannot work on some units only")
+        maps = self.net(image)
+        picked = (maps[i] for i in self.levels)
+        return tuple(x.movedim(-1, 1) if self._channels_last else x for x in picked)
+
+    def _build(self, outline: Any) -> Any:
+        wanted = {"features_only": True, "in_chans": self.in_channels}
+        if outline.pretrained_cfg.get("fixed_input_size"):
+            try:
+                return self.found.create(
+                    **wanted, strict_img_size=False
+                )  # Swin takes any size then
+            except ValueError:  # others do not know the word, and may take any size nevertheless
+                pass
+        try:
+            return self.found.create(**wanted)
+        except (RuntimeError, AttributeError) as error:
+            raise ValueError(f"{self.found.architecture} gives no feature maps: {error}") from error
+
+    def _measured(self, multiple: int) -> PyramidSpec:
+        """Channels and strides from a small image."""
+        size = (2 * multiple, 3 * multiple)
+        mode, self._channels_last = self.net.training, _is_channels_last(self.net)
+        self.net.eval()
+        try:
+            with torch.no_grad():
+                maps = self(torch.zeros(1, self.in_channels, *size))
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.found.architecture} does not take images of {size} pixels ({error}); "
+                "microtome needs models that take any size"
+            ) from error
+        self.net.train(mode)
+        strides = tuple(tuple(s / m for s, m in zip(size, x.shape[2:], strict=True)) for x in maps)
+        return PyramidSpec(tuple(x.shape[1] for x in maps), strides, (multiple,) * len(size))
+
+
+def _is_channels_last(net: Any) -> bool:
+    return str(getattr(net, "output_fmt", "")).endswith("NHWC")
+
+
+def _kept(keep: Tensor) -> Tensor:
+    """[B, *grid] bool -> [B, n] indices of the kept tokens, in order."""
+    flat = keep.flatten(1)
+    counts = flat.sum(1)
+    if not counts.eq(counts[0]).all():
+        raise ValueError(f"keep must keep equally many units of each image, got {counts.tolist()}")
+    return flat.nonzero()[:, 1].view(len(flat), -1)
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """[B, N, C] and [B, n] -> [B, n, C]."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
