@@ -37,7 +37,7 @@ def decode(file: Path, *, indices: bool = False) -> Decoded:
     if decoded.values.dtype.kind not in "buif" or not decoded.values.size:
         shape = list(decoded.values.shape)
         raise ImageReadError(file, f"expected real pixels, got {decoded.values.dtype} {shape}")
-    return decoded
+    return decoded._replace(values=np.ascontiguousarray(decoded.values))
 
 
 def check_finite(file: Path, values: Raw) -> None:

@@ -47,7 +47,7 @@ class ImageFile(Source):
         raw = self._raw[(slice(None), *region)]
         # float32 holds integers up to 2^24 exactly; wider types subtract black in float64 first
         narrow = raw.dtype.itemsize <= 2 or raw.dtype == np.float32
-        unit: npt.NDArray[np.floating] = raw.astype(np.float32 if narrow else np.float64)
+        unit: npt.NDArray[np.floating] = raw.astype(np.float32 if narrow else np.float64, order="C")
         for channel, (black, white) in zip(unit, self._levels, strict=True):
             channel -= black
             channel /= white - black

@@ -63,8 +63,8 @@ def _check(path: Path, file: Any, series: Any) -> None:
         raise ImageReadError(path, f"holds several images of unlike shape ({shapes}); split it")
     if colours and not (colours == "YCbCr" and int(page.compression) in _JPEG):
         raise ImageReadError(path, f"colours are {colours}; convert it to RGB or grey first")
-    if _chain_goes_on(file):
-        raise ImageReadError(path, "is truncated: a page that it announces is missing")
+    if _chain_goes_on(file) or len(file.pages) > len(series):
+        raise ImageReadError(path, "is truncated: pages that it announces are missing")
     for number, part in enumerate(series):
         if part is None or 0 in part.databytecounts or _end(part) > size:
             raise ImageReadError(path, f"pixels of page {number} are missing; is it truncated?")

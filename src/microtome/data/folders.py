@@ -1,0 +1,148 @@
+"""Folders of images, masks and label maps, paired by name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .records import ManifestError, Record
+from .stores.image_files import SUFFIXES
+from .stores.source import name_of
+from .tables import Column
+
+
+class Folders(NamedTuple):
+    """Where images and what belongs to them lie; subfolders are searched too.
+
+    Files are paired by stem when all stems of the images are different, else by their path below
+    the folder without the ending.
+
+    Attributes:
+        images: folder of images.
+        masks: folder of masks (class of each pixel), or None; may be `images` itself.
+        labels: folder of label maps (number of each object), or None.
+        mask_suffix: what follows the image's stem in a mask's: "_segmentation".
+        labels_suffix: the same for label maps.
+        skip_unpaired: leave out what has no partner, instead of refusing.
+        group_table: where each image's group stands.
+        group_pattern: a regular expression that finds the group in an image's stem: its first
+            bracket, or all of it.
+    """
+
+    images: Path
+    masks: Path | None = None
+    labels: Path | None = None
+    mask_suffix: str = ""
+    labels_suffix: str = ""
+    skip_unpaired: bool = False
+    group_table: Column | None = None
+    group_pattern: str | None = None
+
+    def records(self) -> list[Record]:
+        """Pair the files, in the order of their names.
+
+        Raises ManifestError listing all files without a partner or a group.
+        """
+        images, problems = self._images()
+        partners = {}
+        for kind, folder, suffix in self._truths():
+            found, wrong = _by_key(folder, suffix, by_stem=_stems_differ(images))
+            problems += wrong
+            if not self.skip_unpaired:
+                problems += [f"image without {kind}: {images[k]}" for k in images if k not in found]
+                problems += [f"{kind} without image: {found[k]}" for k in found if k not in images]
+            images = {k: v for k, v in images.items() if k in found or not self.skip_unpaired}
+            partners[kind] = found
+        groups, wrong = self._groups(images)
+        if problems + wrong:
+            raise ManifestError(self.images, problems + wrong)
+        return [
+            Record(
+                image,
+                partners.get("mask", {}).get(key),
+                partners.get("labels", {}).get(key),
+                groups.get(key),
+            )
+            for key, image in sorted(images.items())
+        ]
+
+    def _truths(self) -> list[tuple[str, Path, str]]:
+        given = (
+            ("mask", self.masks, self.mask_suffix),
+            ("labels", self.labels, self.labels_suffix),
+        )
+        return [(kind, folder, suffix) for kind, folder, suffix in given if folder is not None]
+
+    def _images(self) -> tuple[dict[str, Path], list[str]]:
+        """Images by key, without the masks and labels that lie among them."""
+        truths = self._truths()
+        same = [kind for kind, folder, suffix in truths if folder == self.images and not suffix]
+        if same:
+            return {}, [f"{' and '.join(same)} in the images' own folder need a suffix"]
+        if not self.images.is_dir():
+            return {}, ["no such folder"]
+        mine = [
+            file
+            for file in _files(self.images)
+            if not any(_is_truth(file, self.images, folder, suffix) for _, folder, suffix in truths)
+        ]
+        stems = {name_of(f) for f in mine}
+        images, problems = _keyed(mine, self.images, "", by_stem=len(stems) == len(mine))
+        return images, problems if images else [*problems, f"no image ({', '.join(SUFFIXES)})"]
+
+    def _groups(self, images: Mapping[str, Path]) -> tuple[dict[str, str], list[str]]:
+        """Groups by key, and a problem for each image without one."""
+        if self.group_table is not None:
+            try:
+                table = self.group_table.read()
+            except ManifestError as error:
+                return {}, [str(error)]
+            found = {k: table.get(name_of(v), "") for k, v in images.items()}
+            where = f"{self.group_table.csv}, column {self.group_table.column!r}"
+        elif self.group_pattern is not None:
+            matches = {k: re.search(self.group_pattern, name_of(v)) for k, v in images.items()}
+            found = {k: m[1 if m.re.groups else 0] or "" for k, m in matches.items() if m}
+            where = f"the pattern {self.group_pattern!r}"
+        else:
+            return {}, []
+        missing = [f"no group for {images[k]} by {where}" for k in images if not found.get(k)]
+        return found, missing
+
+
+def _files(folder: Path) -> list[Path]:
+    """Image files in all depths; not hidden ones, such as macOS's `._x.png`."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in found if not p.name.startswith("."))
+
+
+def _is_truth(file: Path, images: Path, folder: Path, suffix: str) -> bool:
+    """Whether a file below `images` is a mask: by its name, or by a mask folder inside `images`."""
+    if folder == images:
+        return name_of(file).endswith(suffix)
+    return folder.is_relative_to(images) and file.is_relative_to(folder)
+
+
+def _stems_differ(images: Mapping[str, Path]) -> bool:
+    return all(key == name_of(file) for key, file in images.items())
+
+
+def _by_key(folder: Path, suffix: str, *, by_stem: bool) -> tuple[dict[str, Path], list[str]]:
+    if not folder.is_dir():
+        return {}, [f"no such folder: {folder}"]
+    files = [f for f in _files(folder) if name_of(f).endswith(suffix)]
+    return _keyed(files, folder, suffix, by_stem=by_stem)
+
+
+def _keyed(
+    files: list[Path], folder: Path, suffix: str, *, by_stem: bool
+) -> tuple[dict[str, Path], list[str]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        stem = name_of(file).removesuffix(suffix)
+        near = file.with_name(stem).relative_to(folder).as_posix()
+        found[stem if by_stem else near].append(file)
+    twice = [f"the same name twice: {', '.join(map(str, v))}" for v in found.values() if v[1:]]
+    return {k: v[0] for k, v in found.items()}, twice

@@ -1,0 +1,113 @@
+"""The JSON manifest of a data set: classes, files per split, how they are read.
+
+    {"num_classes": 2, "class_names": ["skin", "lesion"], "mask_values": {"0": 0, "255": 1},
+     "data": {"train": [{"image_path": "images/1.jpg", "mask_path": "masks/1.png"}],
+              "val": [...], "test": [{"image_path": "images/9.jpg", "mask_path": null}]}}
+
+Paths are relative to the manifest. Instead of "data" there may be "folders" and "split":
+
+     "folders": {"images": "images", "masks": "masks", "mask_suffix": "_segmentation",
+                 "group_table": {"csv": "patients.csv", "key": "image", "column": "patient"}},
+     "split": {"val": {"groups": [1, 3, 9]}, "test": {"fraction": 0.2}, "seed": 0}
+
+or "folders" for each split: {"train": {"images": ...}, "val": {"images": ...}}.
+
+Objects with numbers ("labels_path") but no mask get one class from a CSV file, else class 1:
+
+     "class_table": {"csv": "grade.csv", "key": "name", "column": "grade",
+                     "values": {"benign": 1, "malignant": 2}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import whole
+from . import manifest_keys as keys
+from .manifest_entries import entries, entry_of, from_folders, with_values
+from .records import SPLITS, Catalogue, ManifestError
+from .spelling import unknown
+from .splits import Splits
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Catalogue:
+    """Read a manifest; whether its files exist is for `inspect` to say.
+
+    Raises ManifestError listing everything wrong with it, JSON mistakes with line and column.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(file, [f"cannot be read ({error})"]) from None
+    try:
+        description = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise ManifestError(file, [_json_mistake(text, error)]) from None
+    except KeyError as error:
+        raise ManifestError(file, [f"the key {error} stands twice in one object"]) from None
+    return parse_manifest(description, file.parent, str(file))
+
+
+def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Catalogue:
+    """Check a manifest that is already plain data; its paths are relative to `root`.
+
+    Raises ManifestError listing everything wrong with it.
+    """
+    if not isinstance(description, Mapping):
+        raise ManifestError(source, ["expected an object { ... } on the outside"])
+    problems = unknown(description, (*keys.TOP, "data", "folders", "split", "class_table"), "key")
+    if ("data" in description) == ("folders" in description):
+        problems.append('expected either "data" or "folders" with "split"')
+    classes = keys.classes(description, problems)
+    reading = keys.reading(description, classes, problems)
+    splits: Splits = dict.fromkeys(SPLITS, ())
+    if "data" in description:
+        splits = entries(description["data"], root, problems)
+    elif "folders" in description:
+        splits = from_folders(description, root, problems)
+    splits = with_values(splits, description, root, problems)
+    if any(r.labels for records in splits.values() for r in records):
+        classes = classes._replace(things=(False,) + (True,) * (classes.count - 1))
+    for records in splits.values():
+        wrong = {r.value for r in records if r.value is not None and r.value >= classes.count}
+        problems += [f"value {v} is not below num_classes {classes.count}" for v in sorted(wrong)]
+    if problems:
+        raise ManifestError(source, list(dict.fromkeys(problems)))
+    return Catalogue(classes, splits, reading)
+
+
+def write_manifest(catalogue: Catalogue, path: str | os.PathLike[str]) -> None:
+    """Write a manifest with every file listed, so that a split is kept; paths become relative."""
+    target = Path(path)
+    data = {
+        name: [entry_of(record, target.parent) for record in records]
+        for name, records in catalogue.splits.items()
+    }
+    described = keys.described(catalogue.classes, catalogue.reading) | {"data": data}
+    with whole(target) as part:
+        part.write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Json keeps the last of two equal keys without a word; here that is an error."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise KeyError(key)
+        made[key] = value
+    return made
+
+
+def _json_mistake(text: str, error: json.JSONDecodeError) -> str:
+    """The place, and the commonest cause: Python tells it at the comma or at the bracket after."""
+    where = f"line {error.lineno}, column {error.colno}"
+    around = re.search(r",\s*$", text[: error.pos]), re.match(r",?\s*([\]}])", text[error.pos :])
+    if around[1] and (around[0] or around[1][0].startswith(",")):
+        return f"{where}: a comma before {around[1][1]!r}: remove the comma"
+    return f"{where}: not JSON ({error.msg})"

@@ -1,0 +1,203 @@
+"""The keys of a manifest, one checker each: what is wrong goes on a list, so that all is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from ..structures import Classes
+from .folders import Folders
+from .records import Reading
+from .spelling import unknown
+from .stores.image_files import ChannelPolicy
+from .tables import Column
+
+_CLASSES = ("num_classes", "class_names", "colors", "ignore_index")
+TOP = (*_CLASSES, "mask_values", "spacing_um", "levels", "channels")
+
+
+def is_count(value: Any) -> bool:
+    """A whole number from 0 on; `true` is none."""
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+def classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
+    """The class table; names default to `class_0`, `class_1`, ..."""
+    before = len(problems)
+    names: Any = given.get("class_names")
+    count: Any = given.get("num_classes")
+    if names is not None and not _is_list(names, lambda n: isinstance(n, str)):
+        problems.append(f"class_names: expected a list of names, got {names!r}")
+        names = None
+    count = len(names) if count is None and names else count
+    if not is_count(count) or count == 0:
+        problems.append(f"num_classes: expected a number from 1 on, got {count!r}")
+        count = len(names or ()) or 1
+    if names is not None and len(names) != count:
+        problems.append(f"num_classes is {count} but there are {len(names)} class_names")
+    colours, ignore = given.get("colors") or [], given.get("ignore_index", 255)
+    if not _is_list(colours, _is_colour) or len(colours) not in (0, count):
+        problems.append(f"colors: expected {count} times [red, green, blue] in 0 to 255")
+    if type(ignore) is not int:
+        problems.append(f"ignore_index: expected a whole number, got {ignore!r}")
+    default = tuple(f"class_{i}" for i in range(count))
+    if len(problems) > before:
+        return Classes(default)
+    table = Classes(tuple(names or default), (), tuple(map(tuple, colours)), ignore)
+    try:
+        return table.checked()
+    except ValueError as error:
+        problems.append(str(error))
+        return table
+
+
+def reading(given: Mapping[str, Any], table: Classes, problems: list[str]) -> Reading:
+    """How files are read."""
+    policy, levels = given.get("channels", "rgb"), given.get("levels")
+    if policy not in get_args(ChannelPolicy):
+        problems.append(f"channels: expected {', '.join(get_args(ChannelPolicy))}, got {policy!r}")
+    if levels is not None and not (_is_pair(levels) or _is_list(levels, _is_pair)):
+        problems.append(f"levels: expected [black, white], once or per channel, got {levels!r}")
+        levels = None
+    return Reading(
+        cast(ChannelPolicy, policy),
+        _tuples(levels),
+        spacing(given, "spacing_um", problems),
+        _mask_values(given.get("mask_values"), table, problems),
+    )
+
+
+def _mask_values(given: Any, table: Classes, problems: list[str]) -> dict[int, int] | None:
+    if given is None:
+        return None
+    whole = isinstance(given, Mapping) and all(
+        re.fullmatch(r"\d+", str(k)) and type(v) is int for k, v in given.items()
+    )
+    if not whole or not given:
+        problems.append(f'mask_values: expected {{"0": 0, "255": 1}}, got {given!r}')
+        return None
+    allowed = (*range(table.count), table.ignore_index)
+    problems += [
+        f"mask_values: {v} is neither a class (0 to {table.count - 1}) "
+        f"nor ignore_index {table.ignore_index}"
+        for v in given.values()
+        if v not in allowed
+    ]
+    return {int(k): v for k, v in given.items()}
+
+
+def spacing(
+    given: Mapping[str, Any], where: str, problems: list[str]
+) -> float | tuple[float, ...] | None:
+    """`spacing_um` of the whole set or of one entry."""
+    value = given.get("spacing_um")
+    if value is None or (_is_number(value) and value > 0):
+        return cast("float | None", value)
+    if _is_list(value, lambda v: _is_number(v) and v > 0) and value:
+        return tuple(value)
+    problems.append(f"{where}: expected micrometres per pixel, one or [z, y, x], got {value!r}")
+    return None
+
+
+def path(
+    given: Mapping[str, Any], key: str, root: Path, where: str, problems: list[str]
+) -> Path | None:
+    """A path relative to `root`; None when it is null or missing."""
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        problems.append(f"{where}: {key}: expected a path, got {value!r}")
+        return None
+    return root / value
+
+
+def folders(given: Any, root: Path, problems: list[str]) -> Folders | None:
+    """`folders`, with its paths made absolute or relative as `root` is."""
+    if not isinstance(given, Mapping) or "images" not in given:
+        problems.append(f'folders: expected {{"images": ..., "masks": ...}}, got {given!r}')
+        return None
+    problems += [f"folders: {p}" for p in unknown(given, Folders._fields, "key")]
+    kinds = {"mask_suffix": str, "labels_suffix": str, "skip_unpaired": bool, "group_pattern": str}
+    options = {k: v for k, v in given.items() if k in kinds and v is not None}
+    for key, value in options.items():
+        if not isinstance(value, kinds[key]):
+            problems.append(f"folders: {key}: expected {kinds[key].__name__}, got {value!r}")
+    lying = {k: path(given, k, root, "folders", problems) for k in ("images", "masks", "labels")}
+    try:
+        re.compile(str(given.get("group_pattern", "")))
+    except re.error as error:
+        problems.append(f"folders: group_pattern: {error}")
+    table = given.get("group_table")
+    group = None if table is None else _column(table, root, "group_table", problems)
+    if lying["images"] is None:
+        return None
+    found = Folders(lying["images"], lying["masks"], lying["labels"], group_table=group)
+    return found._replace(**options)
+
+
+def class_table(
+    given: Any, root: Path, problems: list[str]
+) -> tuple[Column, dict[str, int]] | None:
+    """`class_table`: the column, and the class of each word in it."""
+    if given is None:
+        return None
+    values = given.get("values") if isinstance(given, Mapping) else None
+    if not isinstance(values, Mapping) or not all(is_count(v) for v in values.values()):
+        problems.append(f'class_table: values: expected {{"benign": 1, ...}}, got {values!r}')
+        return None
+    column = _column(
+        {k: v for k, v in given.items() if k != "values"}, root, "class_table", problems
+    )
+    return column and (column, dict(values))
+
+
+def _column(given: Any, root: Path, where: str, problems: list[str]) -> Column | None:
+    """`{"csv", "key", "column"}`."""
+    if not isinstance(given, Mapping) or not all(
+        isinstance(given.get(k), str) for k in Column._fields
+    ):
+        problems.append(
+            f'{where}: expected {{"csv": ..., "key": ..., "column": ...}}, got {given!r}'
+        )
+        return None
+    problems += [f"{where}: {p}" for p in unknown(given, Column._fields, "key")]
+    return Column(root / given["csv"], given["key"], given["column"])
+
+
+def described(table: Classes, reading: Reading) -> dict[str, Any]:
+    """The inverse: the keys that say a class table and how files are read."""
+    said: dict[str, Any] = {
+        "num_classes": table.count,
+        "class_names": list(table.names),
+        "colors": [list(c) for c in table.colours] or None,
+        "ignore_index": table.ignore_index,
+        "mask_values": reading.mask_values and {str(k): v for k, v in reading.mask_values.items()},
+        "spacing_um": reading.spacing,
+        "levels": reading.levels,
+        "channels": reading.channels,
+    }
+    return {k: v for k, v in said.items() if v is not None}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _is_list(value: Any, item: Any) -> bool:
+    return isinstance(value, list | tuple) and all(item(v) for v in value)
+
+
+def _is_colour(value: Any) -> bool:
+    return _is_list(value, lambda v: is_count(v) and v <= 255) and len(value) == 3
+
+
+def _is_pair(value: Any) -> bool:
+    return _is_list(value, _is_number) and len(value) == 2 and value[0] < value[1]

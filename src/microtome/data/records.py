@@ -1,0 +1,98 @@
+"""The plain table of a data set: which files belong together, and how they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from ..structures import Classes
+from .stores.decoded import Levels
+from .stores.image_files import ChannelPolicy
+from .stores.source import name_of
+
+SPLITS = ("train", "val", "test")
+
+
+class ManifestError(ValueError):
+    """What describes a data set is wrong; all problems are listed at once."""
+
+    def __init__(self, source: str | PathLike[str], problems: Sequence[str] = ()) -> None:
+        super().__init__(str(source), tuple(problems))
+        self.source, self.problems = str(source), tuple(problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) < 2:
+            return ": ".join((self.source, *self.problems))
+        return "\n  - ".join((f"{self.source}: {len(self.problems)} problems", *self.problems))
+
+
+class Record(NamedTuple):
+    """The files of one image.
+
+    Attributes:
+        image: the image file.
+        mask: class of each pixel; None when unknown or when `labels` and `value` say it.
+        labels: object number of each pixel, 0 for none.
+        group: what must not be torn apart by a split: a patient, a slide.
+        value: the class of the objects in `labels` where there is no mask.
+        spacing: micrometres per pixel of this image, where it differs from the data set's.
+    """
+
+    image: Path
+    mask: Path | None = None
+    labels: Path | None = None
+    group: str | None = None
+    value: int | None = None
+    spacing: float | tuple[float, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The image's stem."""
+        return name_of(self.image)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How all files of a data set are read.
+
+    Attributes:
+        channels: the channel policy of `open_source`.
+        levels: raw black and white, one pair or one per channel; None follows the type.
+        spacing: micrometres per pixel, one value or one per axis; None asks the files.
+        mask_values: class of each value in the masks; None when they are the same.
+    """
+
+    channels: ChannelPolicy = "rgb"
+    levels: Levels | tuple[Levels, ...] | None = None
+    spacing: float | tuple[float, ...] | None = None
+    mask_values: Mapping[int, int] | None = None
+
+
+class Catalogue(NamedTuple):
+    """A whole data set: its class table, its records by split, and how they are read."""
+
+    classes: Classes
+    splits: dict[str, tuple[Record, ...]]
+    reading: Reading = Reading()
+
+
+def unique_names(records: Iterable[Record]) -> list[str]:
+    """The images' stems; where those repeat, with as many folders before them as it takes."""
+    images = [r.image for r in records]
+    parts = [
+        (*(p for p in i.parent.parts if p not in ("..", i.anchor)), name_of(i)) for i in images
+    ]
+    depth = [1] * len(images)
+    while True:
+        names = ["_".join(p[-d:]) for p, d in zip(parts, depth, strict=True)]
+        counts = Counter(names)
+        longer = [
+            min(d + (counts[n] > 1), len(p)) for n, d, p in zip(names, depth, parts, strict=True)
+        ]
+        if longer == depth:
+            return names
+        depth = longer

@@ -1,0 +1,125 @@
+"""Training, validation and test images that share no patient, slide or file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from .records import SPLITS, ManifestError, Record
+from .spelling import unknown
+
+Splits = dict[str, tuple[Record, ...]]
+Take = Callable[[list[Record], Any, int], set[str]]
+
+
+def split_by_group(
+    records: Sequence[Record], chosen: Mapping[str, Mapping[str, Any]], seed: int = 0
+) -> Splits:
+    """Take validation and test images out; the rest is for training.
+
+    Args:
+        records: all images; one without a group is a group of its own, called by its name.
+        chosen: for "val" and "test" one of `{"groups": [...]}` (named groups), `{"last": n}` (the n
+            last images by name) and `{"fraction": f}` (whole groups, about this share of all
+            images, drawn by `seed`). Named groups are taken first, then the last, then fractions.
+        seed: chooses the groups of fractions; the same whatever the order of `records`.
+
+    Raises ManifestError listing unknown groups, empty splits and groups torn apart.
+    """
+    problems = _wrong(chosen)
+    if problems:
+        raise ManifestError("split", problems)
+    wanted = [(kind, name, rule[kind]) for name, rule in chosen.items() for kind in rule]
+    rest = sorted(records, key=lambda r: r.name)
+    splits: Splits = dict.fromkeys(SPLITS, ())
+    for kind, name, value in sorted(wanted, key=lambda w: list(_TAKES).index(w[0])):
+        target = value * len(records) if kind == "fraction" else value
+        try:
+            taken = _TAKES[kind](rest, target, seed)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        splits[name] = tuple(r for r in rest if _key(r, kind) in taken)
+        rest = [r for r in rest if _key(r, kind) not in taken]
+    splits["train"] = tuple(rest)
+    if not problems:
+        problems = [f"no image is left for {n}" for n in ("train", *chosen) if not splits[n]]
+        problems += leaks(splits)
+    if problems:
+        raise ManifestError("split", problems)
+    return splits
+
+
+def leaks(splits: Mapping[str, Iterable[Record]]) -> list[str]:
+    """One sentence for each group and each image file that stands in more than one split."""
+    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, records in splits.items():
+        for record in records:
+            seen["image", str(record.image.resolve())].add(name)
+            if record.group is not None:
+                seen["group", record.group].add(name)
+    return [
+        f"{kind} {what} is in {' and '.join(sorted(where))}: the score would be of known images"
+        for (kind, what), where in seen.items()
+        if len(where) > 1
+    ]
+
+
+def _wrong(chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    problems = unknown(chosen, SPLITS[1:], "split")
+    for name, rule in chosen.items():
+        if not isinstance(rule, Mapping) or len(rule) != 1 or set(rule) - set(_TAKES):
+            problems.append(
+                f'{name}: expected {{"groups": [...]}}, {{"last": n}} or {{"fraction": f}}, '
+                f"got {rule!r}"
+            )
+            continue
+        ((kind, value),) = rule.items()
+        if not _FITS[kind](value):
+            problems.append(f"{name}: {kind} cannot be {value!r}")
+    return problems
+
+
+def _group(record: Record) -> str:
+    return record.name if record.group is None else record.group
+
+
+def _key(record: Record, kind: str) -> str:
+    return str(record.image) if kind == "last" else _group(record)
+
+
+def _named(rest: list[Record], groups: Sequence[Any], seed: int) -> set[str]:
+    wanted = {str(g) for g in groups}
+    missing = unknown(sorted(wanted), sorted({_group(r) for r in rest}), "group")
+    if missing:
+        raise ValueError("; ".join(missing))
+    return wanted
+
+
+def _last(rest: list[Record], count: int, seed: int) -> set[str]:
+    return {str(r.image) for r in rest[-count:]}
+
+
+def _drawn(rest: list[Record], target: float, seed: int) -> set[str]:
+    """Groups in the order of a hash, each taken unless that leads further from the target."""
+    sizes: dict[str, int] = defaultdict(int)
+    for record in rest:
+        sizes[_group(record)] += 1
+    taken: set[str] = set()
+    count = 0
+    for group in sorted(sizes, key=lambda g: sha256(f"{seed}/{g}".encode()).digest()):
+        nearer = abs(count + sizes[group] - target) < abs(count - target)
+        if nearer or not taken:
+            taken.add(group)
+            count += sizes[group]
+    return taken
+
+
+_TAKES: dict[str, Take] = {"groups": _named, "last": _last, "fraction": _drawn}
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "groups": lambda v: isinstance(v, list | tuple) and len(v) > 0,
+    "last": lambda v: type(v) is int and v > 0,
+    "fraction": lambda v: isinstance(v, float) and 0 < v < 1,
+}
