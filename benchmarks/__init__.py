@@ -1,0 +1,1 @@
+"""Speed and memory beside peers; never imported by the package."""

@@ -1,0 +1,115 @@
+"""`--config FILE group=option a.b=c` to one plain dictionary. Hydra's only appearance; no torch.
+
+A file with a `defaults:` list is composed from config groups: those beside it, then the packaged
+ones. Any other file is taken as it stands. `a.b=c` sets or adds a key in either.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+PACKAGED = Path(__file__).resolve().parent.parent / "configs"
+MARK = ".microtome-configs"  # stands in the root folder of a tree of config groups
+OVERRIDE = re.compile(r"^(\+\+?|~)?[A-Za-z_][\w/.@]*(=|$)")
+
+
+class ComposeError(Exception):
+    """A file, group, override or YAML that cannot be composed."""
+
+
+def compose(config: str | Path, overrides: list[str]) -> dict[str, Any]:
+    """Return the composed config as plain data.
+
+    Args:
+        config: a path, or the name of a packaged file (`demo`, `experiment/demo.yaml`, …).
+        overrides: `group=option`, `a.b=value`, `~a.b`.
+
+    Raises:
+        ComposeError: nothing found, or not composable; the message says what there is.
+    """
+    path = find(config)
+    raw = _read(path)
+    if "defaults" not in raw and not overrides:
+        return raw
+    return _composed(path, [_addressed(o, path) for o in overrides])
+
+
+def find(config: str | Path) -> Path:
+    """Return the file that a name means: a path first, then a packaged file."""
+    given = Path(config)
+    if given.is_file():
+        return given.resolve()
+    bare = str(given).removesuffix(".yaml").removeprefix("configs/").removeprefix("experiment/")
+    packaged = PACKAGED / "experiment" / f"{bare}.yaml"
+    if packaged.is_file():
+        return packaged
+    names = ", ".join(sorted(p.stem for p in (PACKAGED / "experiment").glob("*.yaml")))
+    raise ComposeError(f"{config}: no such file, nor a packaged config; those are: {names}")
+
+
+def is_override(word: str) -> bool:
+    """Whether a word of the command line is an override rather than an option."""
+    return (
+        not word.startswith("-")
+        and OVERRIDE.match(word) is not None
+        and ("=" in word or word.startswith("~"))
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ComposeError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ComposeError(f"{path}: expected keys and values, got {type(raw).__name__}")
+    return raw
+
+
+def _composed(path: Path, overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose as compose_groups
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    root = _root(path)
+    search = [] if root == PACKAGED else [f"hydra.searchpath=[file://{PACKAGED}]"]
+    try:
+        with initialize_config_dir(str(root), version_base="1.3", job_name="microtome"):
+            name = path.relative_to(root).with_suffix("").as_posix()
+            composed = compose_groups(name, overrides=[*search, *overrides])
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ComposeError(_in_words(path, error)) from error
+    assert isinstance(plain, dict)
+    return {str(k): v for k, v in plain.items()}
+
+
+def _in_words(path: Path, error: Exception) -> str:
+    """Hydra's message without its search path, and the way out of a missing value."""
+    from omegaconf.errors import MissingMandatoryValue
+
+    if isinstance(error, MissingMandatoryValue):
+        key = str(getattr(error, "full_key", ""))
+        return f"{path.name}: {key} has no value; give it: {key}=…"
+    told = str(error).split("\nConfig search path")[0].split("\nSet the environment")[0]
+    return f"{path.name}: {told.strip()}"
+
+
+def _root(path: Path) -> Path:
+    return next((p for p in path.parents if (p / MARK).exists()), path.parent)
+
+
+def _addressed(override: str, path: Path) -> str:
+    """Let `a.b=c` add a key that no file mentions; whether it exists is the checker's to say."""
+    if override[0] in "+~":
+        return override
+    group = override.partition("=")[0].partition("@")[0].strip("/")
+    if any((root / group).is_dir() for root in (_root(path), PACKAGED)):
+        return override
+    return f"++{override}"

@@ -1,0 +1,63 @@
+"""`microtome fit` and `microtome validate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import refuse
+from .compose import ComposeError, compose
+from .words import Words, sort_words
+
+HELP = Path(__file__).with_name("help_fit.txt")
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Compose, then run; a mistake in composing is answered without importing torch."""
+    if args in (["-h"], ["--help"]):
+        print(HELP.read_text())
+        return 0
+    try:
+        words = sort_words(args)
+        if verb == "fit" and words.config is None:
+            return refuse("fit needs --config FILE or NAME (try `--config demo`)")
+        config = compose(words.config, words.overrides) if words.config else None
+    except ComposeError as error:
+        return refuse(str(error))
+    return _run(verb, config, words)
+
+
+def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
+    from ..training.parser import ConfigError
+    from ..training.run import run
+    from .speak import print_metrics, speak
+
+    speak()
+    try:
+        if config is None:
+            config = _stored_config(words)
+        done = run(verb, config, words.flags)
+    except ConfigError as error:
+        return refuse(str(error))
+    if verb == "validate":
+        print_metrics(done.metrics, done.module.model.classes)
+    sys.stdout.flush()
+    return 0
+
+
+def _stored_config(words: Words) -> dict[str, Any]:
+    """Return the config that a checkpoint holds: `validate --ckpt_path X` needs nothing else."""
+    from ..training.checkpoint import read_header
+    from ..training.parser import ConfigError
+
+    given = [flag for flag in words.flags if flag.startswith("--ckpt_path=")]
+    if not given:
+        raise ConfigError("validate needs --ckpt_path FILE (and --config to use another config)")
+    if words.overrides:
+        raise ConfigError(f"{words.overrides[0]}: without --config, write --{words.overrides[0]}")
+    try:
+        config: dict[str, Any] = read_header(Path(given[0].partition("=")[2]))["config"]
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return {**config, "ckpt_path": None}

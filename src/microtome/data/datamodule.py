@@ -1,0 +1,152 @@
+"""Three data sets behind Lightning's loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from ..structures import Classes
+from .datasets import SampleDataset, Transform
+from .image_dataset import ImageDataset
+from .inspection import Report, inspect
+from .manifest import parse_manifest, read_manifest, write_manifest
+from .sampling import DrawSampler, ResumableLoader
+from .transforms import RandomCrop
+
+
+class DataModule(L.LightningDataModule):
+    """Any data sets, cropped, transformed and batched.
+
+    Args:
+        train: what to learn from.
+        val: whole images to validate on.
+        test: whole images that nothing is chosen by.
+        transforms: applied to training crops, in order.
+        crop: pixels of a random training crop, one value or one per axis; None trains on whole images.
+        batch_size: crops per optimiser step and device.
+        workers: processes that load training samples.
+        seed: with the epoch and the item it determines crops and transforms.
+    """
+
+    def __init__(
+        self,
+        train: SampleDataset,
+        val: SampleDataset,
+        test: SampleDataset | None = None,
+        *,
+        transforms: Sequence[Transform] = (),
+        crop: int | list[int] | None = None,
+        batch_size: int = 8,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or workers < 0:
+            raise ValueError(
+                f"expected batch_size >= 1 and workers >= 0, got {batch_size} and {workers}"
+            )
+        for name, data in (("train", train), ("val", val)):
+            if not len(data):
+                raise ValueError(f"the {name} split is empty")
+        cropped = () if crop is None else (RandomCrop(crop),)
+        train.transforms = (*train.transforms, *cropped, *transforms)
+        train.seed = seed
+        self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self._report: Report | None = None
+
+    @property
+    def classes(self) -> Classes:
+        """The class table of the training data."""
+        return self.splits["train"].classes
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled crops; the last incomplete batch waits for another epoch's order."""
+        data = self.splits["train"]
+        batch = min(self.batch_size, len(data))
+        options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
+        return ResumableLoader(
+            data,
+            self._sampler(data, shuffle=True),
+            batch_size=batch,
+            num_workers=self.workers,
+            drop_last=True,
+            **options,
+        )
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Whole validation images, one at a time."""
+        return self._whole("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Whole test images, one at a time.
+
+        Raises ValueError when there is no test split.
+        """
+        if "test" not in self.splits:
+            raise ValueError("this data has no test split")
+        return self._whole("test")
+
+    def inspect(self, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Open every file once; the report is kept."""
+        if self._report is None:
+            self._report = inspect(self.splits, self.classes, progress=progress)
+        return self._report
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the training images, per channel, in unit range."""
+        report = self.inspect()
+        return report.mean, report.std
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data it saw, as plain values."""
+        return self.inspect().facts()
+
+    def in_words(self) -> str:
+        """How many images there are, and of which classes."""
+        counts = ", ".join(f"{len(data)} {name}" for name, data in self.splits.items())
+        return f"{counts} images; classes: {', '.join(self.classes.names)}"
+
+    def write(self, folder: Path) -> None:
+        """Write down which images were used for what, where that is not in the config."""
+
+    def _whole(self, split: str) -> ResumableLoader:
+        data = self.splits[split]
+        return ResumableLoader(data, self._sampler(data, shuffle=False), batch_size=1)
+
+    def _sampler(self, data: SampleDataset, *, shuffle: bool) -> DrawSampler:
+        trainer = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return DrawSampler(len(data), self.seed, shuffle=shuffle, rank=rank, world=world)
+
+
+class ManifestData(DataModule):
+    """Image files, masks and label maps, as a manifest names them.
+
+    Args:
+        manifest: a JSON file, or the same keys written here; paths written here are relative to the
+            current folder. `microtome.data.manifest` says what stands in it.
+        options: as for DataModule.
+
+    Raises ManifestError listing everything wrong with the manifest.
+    """
+
+    def __init__(self, manifest: str | dict[str, Any], **options: Any) -> None:
+        if isinstance(manifest, str):
+            self.catalogue = read_manifest(manifest)
+        else:
+            self.catalogue = parse_manifest(manifest, Path())
+        classes, splits, reading = self.catalogue
+        made = {name: ImageDataset(rows, classes, reading) for name, rows in splits.items() if rows}
+        empty = ImageDataset((), classes, reading)
+        super().__init__(
+            made.get("train", empty), made.get("val", empty), made.get("test"), **options
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write `data.json`: a manifest with every file of every split."""
+        write_manifest(self.catalogue, folder / "data.json")

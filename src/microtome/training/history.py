@@ -1,0 +1,91 @@
+"""The record of a run: a table with a row per epoch, its curves, and a log in words."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..evaluation import curves
+from ..files import whole
+
+log = logging.getLogger("microtome")
+
+Row = dict[str, float]
+
+
+class History(Callback):
+    """Writes `metrics.csv` and `training_history.png` after every epoch, and a line to the log.
+
+    The rows are part of the checkpoint, so a resumed run keeps its curves.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        self._started = 0.0
+        self._validated = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started, self._validated = time.perf_counter(), False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that this epoch's row has validation figures."""
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a row; write the table and the picture."""
+        row: Row = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": time.perf_counter() - self._started,
+        }
+        row |= {k: float(v) for k, v in self._figures(trainer).items()}
+        self.rows.append(row)
+        log.info(in_words(row, trainer.max_epochs))
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            write_table(self.rows, self.folder / "metrics.csv")
+            curves(self.rows, self.folder / "training_history.png")
+
+    def _figures(self, trainer: Trainer) -> dict[str, Any]:
+        wanted = ("train/", "val/") if self._validated else ("train/",)
+        metrics = trainer.callback_metrics
+        figures = {k: v for k, v in metrics.items() if k.startswith(wanted)}
+        return {k.removesuffix("_epoch"): v for k, v in figures.items() if not k.endswith("_step")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's rows."""
+        self.rows = list(state_dict["rows"])
+
+
+def in_words(row: Row, max_epochs: int | None) -> str:
+    """One line: where the run stands and its most telling figures."""
+    of = f"/{max_epochs}" if max_epochs and max_epochs > 0 else ""
+    shown = [f"epoch {int(row['epoch']) + 1}{of}", f"step {int(row['step'])}"]
+    for key in ("train/loss", "val/loss", "val/miou", "val/mean_dice"):
+        if key in row and not math.isnan(row[key]):
+            shown.append(f"{key} {row[key]:.4f}")
+    return "  ".join([*shown, f"lr {row['lr']:.2e}", f"{row['seconds']:.1f} s"])
+
+
+def write_table(rows: list[Row], path: Path) -> None:
+    """Write rows as CSV; the columns are all keys in the order they appeared."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with whole(path) as part, part.open("w", newline="") as f:
+        table = csv.DictWriter(f, columns)
+        table.writeheader()
+        table.writerows(rows)

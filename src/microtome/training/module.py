@@ -1,0 +1,116 @@
+"""The LightningModule conducts: prepare, forward, losses, total. It computes nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..data.sampling import dice
+from ..evaluation import Evaluator
+from ..models import Segmenter
+from ..structures import DataSample, Segmentation
+from .groups import parameter_groups
+from .schedules import Cosine, Schedule
+from .validation import Tiling, TilesWithTruth
+
+MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+
+
+class TrainingModule(L.LightningModule):
+    """Trains a segmenter; validates it as `predict` would use it.
+
+    Args:
+        segmenter: the model.
+        optimizer: called with the parameter groups.
+        scheduler: factor on the learning rate at each optimiser step.
+        mode: how whole images are predicted, in validation and later: `sliding` tiles, or `resize`
+            to one tile and back.
+        tile: pixels per axis of a tile.
+        overlap: fraction of a tile that neighbouring tiles share.
+        tile_batch: how many tiles go through the model at once.
+        seed: with epoch, batch and rank it determines the model's own chance.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        optimizer: MakeOptimizer = torch.optim.AdamW,
+        scheduler: Schedule | None = None,
+        mode: Literal["sliding", "resize"] = "sliding",
+        tile: int | list[int] = 512,
+        overlap: float = 0.5,
+        tile_batch: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = segmenter
+        self.make_optimizer, self.schedule = optimizer, scheduler or Cosine()
+        self.tiling = Tiling(mode, tile, overlap, tile_batch).checked()
+        self.seed = seed
+        self.evaluator = Evaluator(segmenter.classes)
+        self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
+
+    def setup(self, stage: str) -> None:
+        """Before training: give the segmenter the data set's statistics if it asks for them."""
+        if stage == "fit" and self.model.needs_statistics:
+            self.model.set_statistics(*self.trainer.datamodule.statistics())  # type: ignore[attr-defined]
+
+    def transfer_batch_to_device(
+        self, batch: Sequence[DataSample], device: torch.device, dataloader_idx: int
+    ) -> Sequence[DataSample]:
+        """Move training crops; whole validation images stay where tiles are cut from them."""
+        if not self.trainer.training:
+            return batch
+        return [sample.to(device, non_blocking=True) for sample in batch]
+
+    def on_train_batch_start(self, batch: Sequence[DataSample], batch_idx: int) -> None:
+        """Seed the model's own chance (drop-path, sampled points): there is no state to save."""
+        key = dice(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(key.generate_state(1)[0]))
+
+    def training_step(self, batch: Sequence[DataSample], batch_idx: int) -> Tensor:
+        """Return the loss of a batch of crops."""
+        images, targets = self.model.prepare(batch)
+        if targets is None:
+            names = [s.meta.get("name") for s in batch if s.truth is None]
+            raise ValueError(f"training images without truth: {names}")
+        losses = self.model.losses(self.model(images, targets), targets)
+        total = self.model.total(losses)
+        self.log("train/loss", total, on_epoch=True, prog_bar=True, batch_size=len(batch))
+        parts = {f"train/{k}": v for k, v in losses.items()}
+        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(batch))
+        return total
+
+    def validation_step(self, batch: Sequence[DataSample], batch_idx: int) -> list[Segmentation]:
+        """Predict whole images tile by tile, as `predict` does, and score them as they came."""
+        results = []
+        for sample in batch:
+            tiles = TilesWithTruth(self.model, sample.truth)
+            results.append(self.tiling.predict(sample, tiles))
+            if sample.truth is not None:
+                self.log("val/loss", tiles.loss, batch_size=1, sync_dist=True, prog_bar=True)
+                self.evaluator.process([results[-1]], [sample.truth.to("cpu")])
+        return results
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what the evaluator counted."""
+        metrics = {f"val/{k}": v for k, v in self.evaluator.evaluate().items()}
+        self.log_dict(metrics)
+        self.log("val_miou", metrics["val/miou"], prog_bar=True, logger=False)
+        self.evaluator.reset()
+
+    def configure_optimizers(self) -> Any:
+        """One optimiser; its rate follows the schedule at every optimiser step."""
+        optimizer = self.make_optimizer(parameter_groups(self.model))
+        total = int(self.trainer.estimated_stepping_batches)
+        rates = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": rates, "interval": "step"},
+        }

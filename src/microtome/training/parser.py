@@ -1,0 +1,115 @@
+"""Checks a resolved config against the signatures of what it names, and builds from it.
+
+jsonargparse reads types and docstrings, so an unknown key or a wrong value is found before anything
+is built. There is no schema beside the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from lightning.pytorch import Trainer
+
+from ..data.datamodule import DataModule
+from ..data.stores import ImageReadError
+from ..files import CorruptFileError
+from .module import TrainingModule
+from .pictures import SamplePictures
+
+LIVE = {"callbacks", "plugins", "default_root_dir"}  # Trainer arguments that `run` fills itself
+
+
+class ConfigError(Exception):
+    """A config that cannot be run; the message is for the person who wrote it."""
+
+
+def make_parser() -> ArgumentParser:
+    """Return the parser of a run's config: `name`, `data`, `model`, `trainer` and a few more."""
+    parser = ArgumentParser(prog="microtome fit", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file")
+    parser.add_argument("--name", default="run", help="the run's folder is RUNS/NAME")
+    parser.add_argument("--runs", default="runs", help="the folder of all runs")
+    parser.add_argument("--seed", type=int, default=0, help="determines every random choice")
+    parser.add_argument("--monitor", default="val/miou", help="the metric of the best checkpoint")
+    parser.add_argument(
+        "--ckpt_path", type=str | None, default=None, help="go on from, or validate"
+    )
+    parser.add_class_arguments(SamplePictures, "pictures", skip={"folder"}, instantiate=False)
+    parser.add_class_arguments(
+        Trainer, "trainer", skip=LIVE, instantiate=False, fail_untyped=False, sub_configs=True
+    )
+    parser.add_class_arguments(TrainingModule, "model", fail_untyped=False, sub_configs=True)
+    parser.add_subclass_arguments(DataModule, "data", required=True, fail_untyped=False)
+    parser.link_arguments("seed", "model.seed")
+    parser.link_arguments("seed", "data.init_args.seed")
+    parser.link_arguments(
+        "data", "model.segmenter.init_args.classes", compute_fn=_classes, apply_on="instantiate"
+    )
+    parser.set_defaults(
+        {
+            "trainer.use_distributed_sampler": False,  # our sampler deals draws to ranks itself
+            "trainer.enable_model_summary": False,
+            "trainer.num_sanity_val_steps": 0,
+        }
+    )
+    return parser
+
+
+def parse(
+    parser: ArgumentParser, config: dict[str, Any] | None, flags: Sequence[str] = ()
+) -> Namespace:
+    """Check a config and the flags that override it.
+
+    Raises ConfigError with the innermost reason and its key.
+    """
+    given = [] if config is None else ["--config", yaml.safe_dump(config, sort_keys=False)]
+    try:
+        return parser.parse_args([*given, *flags])
+    except ArgumentError as error:
+        raise ConfigError(innermost(str(error))) from error
+
+
+def build_data(config: dict[str, Any]) -> DataModule:
+    """Build only the `data` of a config.
+
+    Raises ConfigError as `parse` does, and for what the data set itself refuses.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_subclass_arguments(DataModule, "data", required=True, fail_untyped=False)
+    checked = parse(parser, config)
+    with refusing():
+        data: DataModule = parser.instantiate_classes(checked).data
+    return data
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what constructors and readers refuse into a message for the config's author."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImageReadError, CorruptFileError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def plain(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
+    """Return the resolved config as plain data that `parse` accepts."""
+    resolved: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    return resolved
+
+
+def innermost(message: str) -> str:
+    """Shorten jsonargparse's nested report to the lines that name the key and the reason."""
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+    kept = [lines[0]]
+    telling = ("Option ", "Expected ", "No such", "does not", "Unexpected", "Key ", "Problem with")
+    kept += [line for line in lines[1:] if line.startswith(telling) or "not accepted" in line]
+    return "\n  ".join(dict.fromkeys(kept))
+
+
+def _classes(data: DataModule) -> Any:
+    return data.classes

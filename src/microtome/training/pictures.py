@@ -1,0 +1,72 @@
+"""Pictures of a few validation images while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..evaluation import overlay
+from ..files import whole
+from ..structures import DataSample, Segmentation
+from .module import TrainingModule
+
+
+class SamplePictures(Callback):
+    """Writes `epoch_010_sample_00.png`: image, truth and prediction beside each other.
+
+    Args:
+        folder: where to write.
+        save_every: epochs between pictures; the first epoch always has some.
+        num_samples: how many of the first validation images; 0 writes none.
+    """
+
+    def __init__(self, folder: Path, save_every: int = 10, num_samples: int = 4) -> None:
+        if save_every < 1 or num_samples < 0:
+            raise ValueError(
+                f"expected save_every >= 1 and num_samples >= 0, got {save_every}, {num_samples}"
+            )
+        self.folder, self.save_every, self.num_samples = folder, save_every, num_samples
+        self._drawn = 0
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count from the first sample again."""
+        self._drawn = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Sequence[DataSample],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw what `validation_step` returned."""
+        epoch = trainer.current_epoch + 1
+        due = epoch == 1 or epoch % self.save_every == 0
+        if not due or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, TrainingModule)
+        for sample, result in zip(batch, outputs, strict=True):
+            if self._drawn < self.num_samples:
+                name = f"epoch_{epoch:03d}_sample_{self._drawn:02d}.png"
+                self._draw(sample, result, pl_module, self.folder / name)
+                self._drawn += 1
+
+    def _draw(
+        self, sample: DataSample, result: Segmentation, module: TrainingModule, path: Path
+    ) -> None:
+        assert result.classes is not None
+        truth = sample.truth.classes if sample.truth else None
+        picture = overlay(
+            sample.image.cpu(),
+            result.classes,
+            module.model.classes,
+            title=str(sample.meta.get("name", "")),
+            truth=None if truth is None else truth.cpu(),
+        )
+        with whole(path) as part:
+            picture.save(part)

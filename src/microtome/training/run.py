@@ -1,0 +1,193 @@
+"""One run from one resolved, plain config: what the command line does, and every worker of a cluster."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ..data.datamodule import DataModule
+from ..files import whole
+from .checkpoint import Header, WholeFiles, keepers, local
+from .history import History
+from .module import TrainingModule
+from .parser import ConfigError, make_parser, parse, plain, refusing
+from .pictures import SamplePictures
+from .provenance import git_state, versions
+
+log = logging.getLogger("microtome")
+
+
+class Run(NamedTuple):
+    """What a run made.
+
+    Attributes:
+        module: the trained or validated module.
+        data: its data.
+        folder: where it wrote; None for a trial run that writes nothing.
+        metrics: the last figures, by name.
+    """
+
+    module: TrainingModule
+    data: DataModule
+    folder: Path | None
+    metrics: dict[str, float]
+
+
+def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **live: Any) -> Run:
+    """Check a config, build what it names, and `fit` or `validate` it.
+
+    Args:
+        verb: `fit` or `validate`.
+        config: resolved and plain, as `configs/` and a run's `config.yaml` hold it.
+        flags: `--key=value` that override it.
+        live: Trainer arguments that are objects and so cannot stand in a file.
+
+    Raises:
+        ConfigError: anything wrong with config or data; nothing was started then.
+    """
+    parser = make_parser()
+    checked = parse(parser, config, flags)
+    resolved = plain(parser, checked)
+    if checked.ckpt_path is not None:
+        with refusing():
+            local(checked.ckpt_path)
+    seed_everything(checked.seed, workers=True, verbose=False)
+    with refusing(), _quiet():
+        built = parser.instantiate_classes(checked)
+    _inspect(built.data)
+    with _quiet():
+        return _fit(built, resolved, live) if verb == "fit" else _validate(built, live)
+
+
+def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Run:
+    trial = bool(built.trainer.fast_dev_run)
+    folder = None if trial else free_folder(Path(built.runs) / built.name)
+    callbacks: list[Callback] = []
+    if folder is not None:
+        _open_log(folder)
+        with whole(folder / "config.yaml") as part:
+            part.write_text(yaml.safe_dump(resolved, sort_keys=False))
+        built.data.write(folder)
+        callbacks = _recorders(built, folder, resolved)
+    trainer = _trainer(built, folder, callbacks, live)
+    _introduce(built, trainer, folder)
+    trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
+    if folder is not None:
+        log.info(f"checkpoints, curves and pictures: {folder}")
+    return Run(built.model, built.data, folder, _figures(trainer))
+
+
+def _validate(built: Namespace, live: dict[str, Any]) -> Run:
+    if built.ckpt_path is None:
+        raise ConfigError("validate needs --ckpt_path FILE")
+    trainer = _trainer(built, None, [], live)
+    trainer.validate(
+        built.model, built.data, ckpt_path=built.ckpt_path, verbose=False, weights_only=True
+    )
+    return Run(built.model, built.data, None, _figures(trainer))
+
+
+def _recorders(built: Namespace, folder: Path, resolved: dict[str, Any]) -> list[Callback]:
+    facts = {
+        "config": resolved,
+        "versions": versions(),
+        "git": git_state(),
+        "data": built.data.facts(),
+    }
+    mode = "min" if "loss" in built.monitor else "max"
+    return [
+        Header(facts),
+        SamplePictures(folder / "visualizations", **built.pictures.as_dict()),
+        History(folder),
+        LearningRateMonitor(logging_interval="step"),
+        *keepers(folder / "checkpoints", built.monitor, mode),
+    ]
+
+
+def _trainer(
+    built: Namespace, folder: Path | None, callbacks: list[Callback], live: dict[str, Any]
+) -> Trainer:
+    options = built.trainer.as_dict() | live
+    terminal = sys.stdout.isatty() and options["enable_progress_bar"] is not False
+    options["enable_progress_bar"] = terminal
+    if terminal:
+        callbacks = [*callbacks, RichProgressBar()]
+    if options["logger"] is None:
+        options["logger"] = (
+            TensorBoardLogger(folder, name="tensorboard", version="") if folder else False
+        )
+    options["enable_checkpointing"] = folder is not None
+    options["plugins"] = [*options.get("plugins", []), WholeFiles()]
+    return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
+
+
+def free_folder(wanted: Path) -> Path:
+    """Make and return `wanted`, or `wanted-2`, `-3` … when there is a run already."""
+    folder, number = wanted, 1
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _inspect(data: DataModule) -> None:
+    """Open every file once, and refuse to start when something is wrong."""
+    report = data.inspect()
+    for warning in report.warnings:
+        log.warning(f"data: {warning}")
+    if report.problems:
+        raise ConfigError(report.text())
+
+
+def _introduce(built: Namespace, trainer: Trainer, folder: Path | None) -> None:
+    model = built.model.model
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    everything = sum(p.numel() for p in model.parameters())
+    log.info(f"run        {folder or 'a trial: nothing is written'}")
+    log.info(f"data       {built.data.in_words()}")
+    log.info(
+        f"model      {type(model.backbone).__name__} + {type(model.head).__name__}, "
+        f"{everything / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trainable"
+    )
+    log.info(f"device     {trainer.strategy.root_device}, precision {trainer.precision}")
+
+
+def _figures(trainer: Trainer) -> dict[str, float]:
+    return {k: float(v) for k, v in trainer.callback_metrics.items()}
+
+
+def _open_log(folder: Path) -> None:
+    """Write what is logged to `training.log`, of the newest run only."""
+    for handler in [h for h in log.handlers if isinstance(h, logging.FileHandler)]:
+        log.removeHandler(handler)
+        handler.close()
+    handler = logging.FileHandler(folder / "training.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's advertisements and hints that do not hold here."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for hint in (
+            ".*does not have many workers.*",  # how many pays depends on the machine
+            ".*number of training batches .* is smaller than the logging interval.*",
+            ".*Checkpoint directory .* exists and is not empty.*",
+        ):
+            warnings.filterwarnings("ignore", hint)
+        yield

@@ -1,0 +1,105 @@
+"""Validation predicts like `predict`, and counts the loss of the very tiles it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..data.stores import ArraySource
+from ..geometry import Placement, Shape
+from ..inference import Predicts, predict, predict_resized
+from ..models import Segmenter
+from ..structures import DataSample, Instances, Segmentation
+
+
+class Tiling(NamedTuple):
+    """How whole images are predicted.
+
+    Attributes:
+        mode: `sliding` tiles, or `resize` to one tile and back.
+        tile: pixels, one value or one per axis.
+        overlap: fraction of a tile that neighbouring tiles share.
+        batch_size: tiles that go through the model at once.
+    """
+
+    mode: Literal["sliding", "resize"] = "sliding"
+    tile: int | Sequence[int] = 512
+    overlap: float = 0.5
+    batch_size: int = 4
+
+    def checked(self) -> Tiling:
+        """Return itself, or raise ValueError listing every impossible value."""
+        sizes = [self.tile] if isinstance(self.tile, int) else self.tile
+        wrong = []
+        if not sizes or min(sizes) < 1:
+            wrong.append(f"tile: expected pixels >= 1, got {self.tile}")
+        if not 0 <= self.overlap < 1:
+            wrong.append(f"overlap: expected a fraction in [0, 1), got {self.overlap}")
+        if self.batch_size < 1:
+            wrong.append(f"batch size: expected >= 1, got {self.batch_size}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def predict(self, sample: DataSample, model: Predicts) -> Segmentation:
+        """Predict a whole sample in its own geometry."""
+        source = ArraySource.from_sample(sample)
+        if self.mode == "resize":
+            return predict_resized(source, model, size=self.tile)
+        return predict(
+            source, model, tile=self.tile, overlap=self.overlap, batch_size=self.batch_size
+        )
+
+
+class TilesWithTruth:
+    """A model that also counts the loss of the tiles it predicts, from one forward pass.
+
+    Args:
+        model: the segmenter.
+        truth: of the whole image; None counts nothing.
+    """
+
+    def __init__(self, model: Segmenter, truth: Segmentation | None) -> None:
+        self.model, self.truth = model, truth
+        self._losses: list[Tensor] = []
+
+    def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
+        """Predict tiles; each says by its placement where it lies in the image."""
+        if self.truth is not None:
+            samples = [
+                replace(s, truth=truth_at(self.truth, s.placement, s.shape)) for s in samples
+            ]
+        images, targets = self.model.prepare(samples)
+        prediction = self.model(images, targets)
+        if targets is not None:
+            self._losses.append(self.model.total(self.model.losses(prediction, targets)))
+        return self.model.decode(prediction, images)
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean over batches of tiles."""
+        return torch.stack(self._losses).mean()
+
+
+def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> Segmentation:
+    """Take the truth where a tile of `shape` lies; at another scale, the nearest pixels."""
+    if placement is None:
+        return truth
+    index = [
+        ((torch.arange(s) + 0.5) * scale + offset).long().clamp(max=size - 1)
+        for s, scale, offset, size in zip(
+            shape, placement.scale, placement.offset, placement.shape, strict=True
+        )
+    ]
+    at = torch.meshgrid(*index, indexing="ij")
+    classes = None if truth.classes is None else truth.classes[at]
+    instances = truth.instances
+    if instances is not None and instances.masks is not None:
+        cut = replace(instances.masks, maps=instances.masks.maps[(slice(None), *at)])
+        masks, kept = cut.present()
+        instances = Instances(instances.labels[kept], masks=masks)
+    return Segmentation(classes, instances)

@@ -1,0 +1,135 @@
+"""Composing: files, groups, overrides; mistakes are answered in words and without torch."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from microtome.cli.compose import ComposeError, compose, find
+from microtome.cli.words import sort_words
+
+
+def test_a_plain_file_is_taken_as_it_stands(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\ntrainer: {max_epochs: 3}\n")
+    assert compose(file, []) == {"name": "mine", "trainer": {"max_epochs": 3}}
+
+
+def test_an_override_sets_and_adds_keys(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\ntrainer: {max_epochs: 3}\n")
+    got = compose(file, ["trainer.max_epochs=5", "model.tile=64"])
+    assert got == {"name": "mine", "trainer": {"max_epochs": 5}, "model": {"tile": 64}}
+
+
+def test_a_users_file_inherits_packaged_groups(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("defaults: [/trainer: default, _self_]\ntrainer: {max_epochs: 7}\n")
+    got = compose(file, [])
+    assert got["trainer"]["max_epochs"] == 7
+    assert got["trainer"]["gradient_clip_val"] == 1.0
+
+
+def test_a_users_own_group_stands_beside_the_packaged_ones(tmp_path):
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "short.yaml").write_text("defaults: [default, _self_]\nmax_epochs: 2\n")
+    file = tmp_path / "mine.yaml"
+    file.write_text("defaults: [trainer: default, _self_]\n")
+    assert compose(file, ["trainer=short"])["trainer"]["max_epochs"] == 2
+
+
+def test_composition_equals_the_plain_file(tmp_path):
+    """The same run, written with groups or in full, resolves to the same config."""
+    composed = compose("demo", ["trainer.max_epochs=2"])
+    file = tmp_path / "full.yaml"
+    file.write_text(yaml.safe_dump(composed))
+    assert compose(file, []) == composed
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "demo.yaml", "experiment/demo", "configs/experiment/demo.yaml"]
+)
+def test_packaged_files_are_found_by_any_of_their_names(name):
+    assert find(name).name == "demo.yaml"
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "says"),
+    [
+        ("nothing_here", [], "packaged config; those are: "),
+        ("demo", ["model=nope"], "nope"),
+        ("demo", ["trainer.max_epochs=[1"], "trainer.max_epochs"),
+    ],
+)
+def test_mistakes_are_told_in_words(config, overrides, says):
+    with pytest.raises(ComposeError, match="(?s)" + says.replace("[", r"\[")):
+        compose(config, overrides)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1\n", "keys and values"),
+        ("defaults: [_self_]\na: ???\n", "a=…"),
+    ],
+)
+def test_bad_files_are_told_in_words(tmp_path, content, says):
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    with pytest.raises(ComposeError, match=says):
+        compose(file, [])
+
+
+def test_words_are_sorted():
+    words = sort_words(
+        "--config-name demo model=unet --trainer.max_epochs 3 a.b=c --fast_dev_run "
+        "--device cuda:1 --print_config --resume x.ckpt".split()
+    )
+    assert words.config == "demo"
+    assert words.overrides == ["model=unet", "a.b=c"]
+    assert words.flags == [
+        "--trainer.max_epochs=3",
+        "--trainer.fast_dev_run=true",
+        "--trainer.accelerator=gpu",
+        "--trainer.devices=[1]",
+        "--print_config",
+        "--ckpt_path=x.ckpt",
+    ]
+
+
+@pytest.mark.parametrize(
+    "args", [["stray"], ["--device", "gpu7"], ["--config", "a", "--config", "b"]]
+)
+def test_words_that_mean_nothing_are_refused(args):
+    with pytest.raises(ComposeError):
+        sort_words(args)
+
+
+LIGHT = """
+import sys
+from microtome.cli import main
+assert main({args}) == {code}
+heavy = [m for m in ("torch", "lightning", "monai", "numpy") if m in sys.modules]
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["fit", "--help"], 0),
+        (["nonsense"], 2),
+        (["fit"], 2),
+        (["fit", "--config", "nothing_here"], 2),
+        (["fit", "--config", "demo", "model=nope"], 2),
+    ],
+)
+def test_light_answers_never_load_torch(args, code):
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(args=args, code=code)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
