@@ -7,8 +7,9 @@
   because resampling in float32 corrupts ids above 2^24.
 
 All three are MetaTensors with the affine `diag(spacing)`, from which the spacing is read back.
-Boxes are never transformed but computed again from `labels`; objects that were cut away are dropped.
-A transform that looks for foreground should look in `labels`: in `classes` every known pixel is > 0.
+Boxes are never transformed but computed again from `labels`; objects that were cut away are
+dropped. A transform that looks for foreground should look in `labels`: in `classes` every pixel
+that is not ignored is above 0.
 """
 
 from __future__ import annotations
@@ -49,14 +50,11 @@ def to_dict(sample: DataSample, classes: Classes) -> dict[str, Any]:
 
 def from_dict(sample: DataSample, data: dict[str, Any], classes: Classes) -> DataSample:
     """Read a sample back from MONAI."""
-    affine = data["image"].affine
-    if any(not torch.allclose(value.affine, affine) for value in data.values()):
-        raise ValueError(f"the keys {list(data)} were moved differently: give every key that moves")
     return replace(
         sample,
         image=data["image"].as_tensor().float(),
         truth=sample.truth and _truth(sample.truth, data, classes),
-        spacing=_spacing(sample, affine),
+        spacing=_spacing(sample, data["image"].affine),
         placement=None,
     )
 
@@ -104,12 +102,14 @@ def _values(values: Tensor) -> Tensor:
 
 
 def _fault(data: dict[str, Any], key: str, known: Tensor) -> str | None:
-    """What is wrong with `key`: its shape, or values that it did not hold in the beginning."""
+    """What is wrong with `key`: its place, or values that it did not hold in the beginning."""
     if key not in data:
         return f"removed {key}"
     have, want = tuple(data[key].shape[1:]), tuple(data["image"].shape[1:])
     if have != want:
         return f"left the image {want} and {key} {have} large: give it all the keys {list(KEYS)}"
+    if not torch.allclose(data[key].affine, data["image"].affine):
+        return f"moved image and {key} differently: give it all the keys {list(KEYS)}"
     values = data[key].as_tensor()
     index = values.long().clamp(0, len(known) - 1)
     if not (known[index] & (index == values)).all():

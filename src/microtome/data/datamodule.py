@@ -111,6 +111,11 @@ class DataModule(L.LightningDataModule):
         counts = ", ".join(f"{len(data)} {name}" for name, data in self.splits.items())
         return f"{counts} images; classes: {', '.join(self.classes.names)}"
 
+    def usage(self) -> dict[str, Any]:
+        """How images are read, which a model must know to read others alike."""
+        spacings = {spacing for s in self.inspect().splits.values() for spacing in s.spacings}
+        return {"spacing": spacings.pop()} if len(spacings) == 1 else {}
+
     def write(self, folder: Path) -> None:
         """Write down which images were used for what, where that is not in the config."""
 
@@ -146,6 +151,11 @@ class ManifestData(DataModule):
         super().__init__(
             made.get("train", empty), made.get("val", empty), made.get("test"), **options
         )
+
+    def usage(self) -> dict[str, Any]:
+        """How the manifest has its files read."""
+        reading = self.catalogue.reading
+        return super().usage() | {"channels": reading.channels, "levels": reading.levels}
 
     def write(self, folder: Path) -> None:
         """Write `data.json`: a manifest with every file of every split."""

@@ -73,7 +73,7 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
     record = data.records[item]
     problems: list[str] = []
     source = _opened(data, item, problems)
-    info = source and source.info
+    info = None if source is None else source.info
     mask, labels = _read(record.mask, info, problems), _read(record.labels, info, problems)
     values, pixels, objects = dict[int, int](), Counter[int](), None
     if mask is not None:
@@ -94,7 +94,7 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
         _mark(data.names[item], record[:3]),
         tuple(problems),
         info,
-        source and source.intensity,
+        None if source is None else source.intensity,
         values,
         pixels,
         objects,

@@ -34,7 +34,7 @@ def seeded(chance: np.random.SeedSequence) -> Iterator[int]:
     word = int(chance.generate_state(1)[0])
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(word)
+        torch.default_generator.manual_seed(word)  # the CPU's only: a GPU's would not be restored
         np.random.seed(word)
         random.seed(word)
         try:

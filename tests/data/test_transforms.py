@@ -1,0 +1,347 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import monai.transforms as mt
+import numpy as np
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from skimage.measure import regionprops
+
+import microtome
+from microtome.data.datasets import Transform
+from microtome.data.sampling import dice
+from microtome.data.transforms import MonaiTransforms, RandomCrop
+from microtome.geometry import Placement
+from microtome.structures import (
+    Boxes,
+    Classes,
+    DataSample,
+    Instances,
+    LabelLayers,
+    Segmentation,
+)
+
+KEYS = ["image", "classes", "labels"]
+CLASSES = Classes(("background", "small", "large"), (False, True, True))
+IDS = (16_777_217, 20_000_001)  # float32 holds neither
+SPACINGS = {2: (0.5, 0.25), 3: (2.0, 0.5, 0.25)}
+RECIPES = Path(microtome.__file__).parent / "configs" / "transforms"
+
+
+def chance(number=0):
+    return dice(0, number)
+
+
+def make_sample(dims, spacing="known"):
+    """Object 1 of class 1, object 2 of class 2, a column to ignore; the image shows the classes."""
+    shape = (12, 24, 20)[-dims:]
+    ids = torch.zeros(shape, dtype=torch.int64)
+    ids[(slice(2, 6),) * (dims - 1) + (slice(3, 9),)] = IDS[0]
+    ids[(slice(7, 11),) * (dims - 1) + (slice(11, 18),)] = IDS[1]
+    classes = (ids == IDS[0]) + 2 * (ids == IDS[1])
+    image = (classes / 2)[None].float().repeat(3, *[1] * dims)
+    classes[..., 19] = 255
+    masks = LabelLayers.from_ids(ids)
+    instances = Instances(torch.tensor([1, 2]), Boxes(masks.boxes()), None, masks)
+    return DataSample(
+        image,
+        Segmentation(classes, instances),
+        SPACINGS[dims] if spacing == "known" else None,
+        meta={"name": "it"},
+    )
+
+
+def assert_consistent(sample):
+    """Image, classes, masks, boxes and ids still tell the same story."""
+    truth, objects = sample.truth, sample.truth.instances
+    known = truth.classes != 255
+    assert truth.classes.dtype == torch.int64
+    assert set(truth.classes.unique().tolist()) <= {0, 1, 2, 255}
+    assert sample.image.shape[1:] == truth.classes.shape == objects.masks.maps.shape[1:]
+    assert torch.equal((sample.image[0] * 2).round().long()[known], truth.classes[known])
+    assert [IDS[label - 1] for label in objects.labels.tolist()] == objects.masks.ids.tolist()
+    for number, label in enumerate(objects.labels.tolist(), start=1):
+        inside = (objects.masks.maps[0] == number) & known
+        assert (truth.classes[inside] == label).all()
+        assert (objects.masks.maps[0][truth.classes == label] == number).all()
+    found = [r.bbox for r in regionprops(objects.masks.maps[0].numpy())]
+    assert objects.boxes.tensor.tolist() == [list(map(float, b)) for b in found]
+
+
+def elastic(dims):
+    if dims == 2:
+        return mt.Rand2DElasticd(KEYS, (8, 8), (1, 2), prob=1.0, mode="nearest")
+    return mt.Rand3DElasticd(KEYS, (1, 2), (1, 2), prob=1.0, mode="nearest")
+
+
+NEAREST = ["nearest", "bilinear", "bilinear"]  # what the user says for the truth does not count
+GEOMETRIC = {
+    "flip": lambda d: mt.RandFlipd(KEYS, prob=1.0, spatial_axis=-1),
+    "axis_flip": lambda d: mt.RandAxisFlipd(KEYS, prob=1.0),
+    "rot90": lambda d: mt.RandRotate90d(KEYS, prob=1.0, spatial_axes=(-2, -1)),
+    "crop": lambda d: mt.RandSpatialCropd(KEYS, (9,) * d, random_size=False),
+    "crop_objects": lambda d: mt.RandCropByPosNegLabeld(KEYS, "labels", (9,) * d, num_samples=1),
+    "pad": lambda d: mt.SpatialPadd(KEYS, (30,) * d),
+    "pad_edge": lambda d: mt.SpatialPadd(KEYS, (30,) * d, mode="edge"),
+    "zoom": lambda d: mt.RandZoomd(
+        KEYS, prob=1.0, min_zoom=0.6, max_zoom=1.5, mode="nearest-exact"
+    ),
+    "resize": lambda d: mt.Resized(KEYS, (18, 31, 17)[-d:], mode=["nearest-exact", "area", "area"]),
+    "affine": lambda d: mt.RandAffined(KEYS, prob=1.0, rotate_range=0.4, mode=NEAREST),
+    "affine_spline": lambda d: mt.RandAffined(
+        KEYS, prob=1.0, translate_range=3, mode=[0, 3, 3], padding_mode="constant"
+    ),
+    "rotate": lambda d: mt.RandRotated(KEYS, prob=1.0, range_x=0.4, mode=NEAREST),
+    "elastic": elastic,
+    "grid": lambda d: mt.RandGridDistortiond(KEYS, prob=1.0, mode=NEAREST),
+    "spacing": lambda d: mt.Spacingd(KEYS, (0.5,) * d, mode=NEAREST),
+}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_image_and_truth_move_together(name, dims):
+    transform = MonaiTransforms([GEOMETRIC[name](dims)])
+    for number in range(3):
+        out = transform(make_sample(dims), chance(number), CLASSES)
+        assert_consistent(out)
+        assert type(out.image) is torch.Tensor
+        assert out.image.dtype == torch.float32
+        assert out.meta == {"name": "it"}
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        (mt.Flipd(KEYS, 0), (2.0, 0.5, 0.25)),
+        (mt.Rotate90d(KEYS, 1, (0, 1)), (0.5, 2.0, 0.25)),
+        (mt.SpatialCropd(KEYS, roi_start=(1, 2, 3), roi_end=(9, 9, 9)), (2.0, 0.5, 0.25)),
+        (mt.Zoomd(KEYS, 0.5, keep_size=False), (4.0, 1.0, 0.5)),
+        (mt.Resized(KEYS, (24, 24, 10)), (1.0, 0.5, 0.5)),
+        (mt.Spacingd(KEYS, (1.0, 1.0, 1.0)), (1.0, 1.0, 1.0)),
+        (mt.Affined(KEYS, scale_params=(0.5, 1, 1)), (1.0, 0.5, 0.25)),
+        (mt.RandGaussianNoised(["image"], prob=1.0), (2.0, 0.5, 0.25)),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_spacing_follows(transform, expected):
+    out = MonaiTransforms([transform])(make_sample(3), chance(), CLASSES)
+    assert out.spacing == pytest.approx(expected, rel=0.05)  # MONAI keeps the field, not the pixel
+    assert (
+        MonaiTransforms([mt.Flipd(KEYS, 0)])(
+            make_sample(3, spacing=None), chance(), CLASSES
+        ).spacing
+        is None
+    )
+
+
+def test_what_is_uncovered_is_ignored_and_holds_no_object():
+    """Moved right by 5 pixels: 5 new columns on the left, the right ones gone."""
+    move = mt.Affined(KEYS, translate_params=(0, -5), padding_mode="reflection")
+    before = make_sample(2)
+    out = MonaiTransforms([move])(before, chance(), CLASSES)
+    assert (out.truth.classes[:, :5] == 255).all()
+    assert torch.equal(out.truth.classes[:, 5:], before.truth.classes[:, :-5])
+    assert (out.truth.instances.masks.maps[0, :, :5] == 0).all()
+    assert out.truth.instances.boxes.tensor.tolist() == [[2, 8, 6, 14], [7, 16, 11, 20]]
+
+
+def test_another_ignore_index_comes_back():
+    classes = CLASSES._replace(ignore_index=-1)
+    sample = make_sample(2)
+    sample.truth.classes[sample.truth.classes == 255] = -1
+    out = MonaiTransforms([mt.SpatialPadd(KEYS, (30, 30))])(sample, chance(), classes)
+    assert out.truth.classes.unique().tolist() == [-1, 0, 1, 2]
+    assert (out.truth.classes == -1).sum() == 900 - 24 * 19
+
+
+def test_objects_that_are_cut_away_are_dropped():
+    crop = mt.SpatialCropd(KEYS, roi_start=(6, 10), roi_end=(12, 20))
+    out = MonaiTransforms([crop])(make_sample(2), chance(), CLASSES).truth.instances
+    assert out.labels.tolist() == [2]
+    assert out.masks.ids.tolist() == [IDS[1]]
+    assert out.boxes.tensor.tolist() == [[1, 1, 5, 8]]
+    assert out.masks.maps.unique().tolist() == [0, 1]
+
+
+def test_several_layers_move_together():
+    sample = make_sample(2)
+    maps = torch.zeros(2, 24, 20, dtype=torch.int32)
+    maps[0, 2:6, 2:6], maps[1, 4:9, 4:9] = 1, 2  # they overlap
+    masks = LabelLayers(maps, torch.tensor([5, 6]))
+    sample = DataSample(
+        sample.image, Segmentation(None, Instances(torch.tensor([1, 1]), masks=masks))
+    )
+    out = MonaiTransforms([mt.Flipd(KEYS, 0)])(sample, chance(), CLASSES)
+    assert out.truth.classes is None
+    assert torch.equal(out.truth.instances.masks.maps, maps.flip(1))
+
+
+def test_the_image_is_what_monai_makes_of_it():
+    """The same transforms, seeded alike, without us."""
+    own = [mt.RandAffined(["image"], prob=1.0, rotate_range=0.4), mt.RandGaussianNoised(["image"])]
+    out = MonaiTransforms(own)(DataSample(make_sample(2).image), chance(7), CLASSES)
+    theirs = mt.Compose(
+        [mt.RandAffined(["image"], prob=1.0, rotate_range=0.4), mt.RandGaussianNoised(["image"])]
+    )
+    theirs.set_random_state(seed=int(chance(7).generate_state(1)[0]))
+    assert torch.allclose(out.image, theirs({"image": make_sample(2).image})["image"].as_tensor())
+
+
+def test_a_sample_without_truth_passes():
+    sample = DataSample(torch.rand(1, 8, 8))
+    out = MonaiTransforms([mt.Flipd(KEYS, 1)])(sample, chance(), CLASSES)
+    assert torch.equal(out.image, sample.image.flip(2))
+    assert out.truth is None
+    assert out.spacing is None
+
+
+def test_colour_of_torchvision_is_seeded_and_leaves_others_chance_alone():
+    jitter = MonaiTransforms([mt.TorchVisiond(["image"], "ColorJitter", brightness=0.9)])
+    sample = DataSample(torch.rand(3, 8, 8))
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    one, same, other = (jitter(sample, chance(n), CLASSES).image for n in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_chance_reaches_nested_transforms():
+    nested = MonaiTransforms(
+        [mt.OneOf([mt.RandFlipd(KEYS, 0.5, 0), mt.RandGaussianNoised(["image"], prob=1.0)])]
+    )
+    outs = [nested(make_sample(2), chance(n), CLASSES).image for n in range(6)]
+    again = [nested(make_sample(2), chance(n), CLASSES).image for n in range(6)]
+    assert all(torch.equal(a, b) for a, b in zip(outs, again, strict=True))
+    assert len({o.numpy().tobytes() for o in outs}) > 1
+
+
+REFUSED = {
+    "Transposed": mt.Transposed(KEYS, (1, 0)),
+    "RandomResizedCrop": mt.TorchVisiond(KEYS, "RandomResizedCrop", size=8),
+    "keys must be [image]": mt.TorchVisiond(KEYS, "ColorJitter"),
+    "Flipd": mt.Flip(0),
+    "['clases']": mt.Flipd(["image", "clases"], 0),
+    "lazy": mt.Flipd(KEYS, 0, lazy=True),
+}
+
+
+def test_refused_by_name_all_at_once():
+    with pytest.raises(ValueError, match="cannot be used") as error:
+        MonaiTransforms([mt.OneOf(list(REFUSED.values())[:2]), *list(REFUSED.values())[2:]])
+    assert all(words in str(error.value) for words in REFUSED)
+    assert str(error.value).count("\n- ") == len(REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        (
+            mt.RandGaussianNoised(["classes"], prob=1.0),
+            "RandGaussianNoised.*classes.*mode: nearest",
+        ),
+        (mt.Lambdad(["labels"], lambda x: x / 2), "Lambdad.*labels.*mode: nearest"),
+        (mt.Lambdad(["labels"], lambda x: x * 2), "Lambdad.*labels.*mode: nearest"),
+        (
+            mt.SpatialCropd(["image"], roi_center=(9, 9), roi_size=(4, 4)),
+            "SpatialCropd.*all the keys",
+        ),
+        (mt.DeleteItemsd(["labels"]), "DeleteItemsd removed labels"),
+        (mt.Flipd(["image"], 0), "Flipd moved image and (classes|labels) differently"),
+        (mt.RandCropByPosNegLabeld(KEYS, "labels", (4, 4), num_samples=2), "num_samples to 1"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_parts_image_and_truth_is_an_error(transform, words):
+    chain = MonaiTransforms([mt.Flipd(KEYS, 1), transform, mt.Flipd(KEYS, 1)])
+    with pytest.raises(ValueError, match=words):
+        chain(make_sample(2), chance(), CLASSES)
+
+
+def test_missing_facts_are_errors():
+    resample = MonaiTransforms([mt.Spacingd(KEYS, (1.0, 1.0))])
+    with pytest.raises(ValueError, match="Spacingd needs the spacing of it"):
+        resample(make_sample(2, spacing=None), chance(), CLASSES)
+    boxes_only = Instances(torch.tensor([1]), Boxes(torch.tensor([[0.0, 0, 1, 1]])))
+    sample = DataSample(torch.rand(1, 8, 8), Segmentation(None, boxes_only))
+    with pytest.raises(ValueError, match="without masks"):
+        MonaiTransforms([mt.Flipd(KEYS, 0)])(sample, chance(), CLASSES)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_random_crop(dims):
+    crop, starts = RandomCrop(8), set()
+    for number in range(60):
+        out = crop(make_sample(dims), chance(number), CLASSES)
+        assert out.shape == (8,) * dims
+        assert_consistent(out)
+        at = tuple(int(o) for o in out.placement.offset)
+        region = tuple(slice(a, a + 8) for a in at)
+        assert torch.equal(out.truth.classes, make_sample(dims).truth.classes[region])
+        assert out.placement == Placement(at, (1.0,) * dims, make_sample(dims).shape)
+        starts.add(at[0])
+    assert {0, make_sample(dims).shape[0] - 8} <= starts  # both ends are reached
+
+
+def test_random_crop_pads_what_is_too_small():
+    out = RandomCrop((30, 8))(make_sample(2), chance(), CLASSES)
+    assert out.shape == (30, 8)
+    assert (out.truth.classes[24:] == 255).all()
+    assert (out.image[:, 24:] == 0).all()
+    assert (out.truth.instances.masks.maps[:, 24:] == 0).all()
+    assert_consistent(out)
+
+
+def test_random_crop_of_a_crop_knows_its_source():
+    twice = RandomCrop(5)(RandomCrop(9)(make_sample(2), chance(1), CLASSES), chance(2), CLASSES)
+    at = [int(o) for o in twice.placement.offset]
+    whole = make_sample(2).truth.classes
+    assert torch.equal(twice.truth.classes, whole[at[0] : at[0] + 5, at[1] : at[1] + 5])
+
+
+def test_random_crop_needs_one_size_per_axis():
+    with pytest.raises(ValueError, match="expected 1 or 2 values"):
+        RandomCrop((8, 8, 8))(make_sample(2), chance(), CLASSES)
+
+
+def recipe(name):
+    listed = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["transforms"]
+    parser = ArgumentParser()
+    parser.add_argument("--transforms", type=Sequence[Transform])
+    return parser.instantiate(parser.parse_object({"transforms": listed})).transforms
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_light_recipe_from_yaml(dims):
+    (light,) = recipe("light")
+    before = make_sample(dims)
+    images = set()
+    for number in range(20):
+        out = light(before, chance(number), CLASSES)
+        images.add(out.image.numpy().tobytes())
+        assert out.spacing in (before.spacing, (*before.spacing[:-2], *before.spacing[:-3:-1]))
+        assert (out.truth.classes == 255).sum() == (before.truth.classes == 255).sum()
+        sizes = [(out.truth.classes == k).sum() for k in range(3)]
+        assert sizes == [(before.truth.classes == k).sum() for k in range(3)]
+        shift = out.image.mean((1, 2, 3)[:dims]) - before.image.mean((1, 2, 3)[:dims])
+        assert shift.abs().max() < 0.2
+    assert len(images) > 10
+
+
+def test_none_recipe_is_empty():
+    assert not recipe("none")
+
+
+def test_light_recipe_reaches_all_eight_orientations():
+    (light,) = recipe("light")
+    sample = DataSample(torch.zeros(1, 8, 8), Segmentation(torch.zeros(8, 8, dtype=torch.int64)))
+    sample.truth.classes[1, 3] = 1
+    seen = {
+        tuple(np.argwhere(light(sample, chance(n), CLASSES).truth.classes.numpy() == 1)[0])
+        for n in range(80)
+    }
+    assert len(seen) == 8
