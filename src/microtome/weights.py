@@ -54,13 +54,32 @@ def read_state(path: str | Path) -> State:
     FileNotFoundError when there is nothing to read.
     """
     file = _weights_file(path)
-    content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    content = _read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
     state = {_stripped(k): v for k, v in _unwrapped(content).items() if isinstance(v, Tensor)}
     if not state:
         raise ValueError(
             f"{file}: there are no weights in it, only {sorted(map(str, content))[:5]}"
         )
     return state
+
+
+def read_torch(file: Path) -> dict[str, Any]:
+    """Read a torch file that holds a dictionary of tensors and plain data, running no code from it.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file}: refused, because it is not a torch file of tensors and plain data only, and "
+            "reading anything else could run code; convert it to safetensors where you trust it"
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{file}: not a readable torch file ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected tensors by name, got {type(content).__name__}")
+    return content
 
 
 def load_weights(
@@ -112,21 +131,6 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
         return dict(load_file(file))
     except SafetensorError as error:
         raise ValueError(f"{file}: not a readable safetensors file ({error})") from error
-
-
-def _read_torch(file: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{file}: refused, because it is not a torch file of tensors and plain data only, and "
-            "reading anything else could run code; convert it to safetensors where you trust it"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{file}: not a readable torch file ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected tensors by name, got {type(content).__name__}")
-    return content
 
 
 def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ Targets = Sequence[Segmentation]
 
 
 class Head(Part, Generic[P]):
-    """P is the head's prediction, a NamedTuple: DDP, FSDP2, DeepSpeed and compile look inside those.
+    """P is the prediction, a NamedTuple: DDP, FSDP2, DeepSpeed and compile look inside those.
 
     Attributes:
         weights: the weight of each loss; `losses` returns exactly these keys.
@@ -32,14 +32,12 @@ class Head(Part, Generic[P]):
     fullgraph: bool = True
 
     @abstractmethod
-    def forward(
-        self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None
-    ) -> P:
-        """Predict from every level. `targets` give it what losses need; eval mode, what decode needs."""
+    def forward(self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None) -> P:
+        """Predict from every level; `targets` serve the losses, eval mode serves `decode`."""
 
     @abstractmethod
     def losses(self, prediction: P, targets: Targets) -> dict[str, Tensor]:
-        """Unweighted scalars; finite zeros when there is nothing to learn. Targets lie on the canvas."""
+        """Unweighted scalars, zero when there is nothing to learn; targets lie on the canvas."""
 
     @abstractmethod
     def decode(self, prediction: P, images: ImageList) -> list[Segmentation]:

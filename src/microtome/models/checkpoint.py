@@ -1,0 +1,49 @@
+"""From training's checkpoint to the model in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..files import verify_file
+from ..weights import read_torch
+from .segmenter import Segmenter
+
+HEADER = "microtome"  # the checkpoint's section that says how to build the model
+PREFIX = "model."  # training's module calls the segmenter so
+
+
+def load_segmenter(path: str | Path, trusted: tuple[str, ...] = ("microtome.",)) -> Segmenter:
+    """Rebuild the segmenter of a training checkpoint, or of a folder of `save_pretrained`.
+
+    Needs nothing but the file: no config, no data, no network.
+
+    Args:
+        path: a local file, checked against `NAME.sha256` beside it, or a folder.
+        trusted: prefixes of class paths that the checkpoint may name.
+
+    Raises FileNotFoundError, CorruptFileError when the file is damaged, and ValueError for URLs and
+    for files that are no checkpoints of microtome.
+    """
+    if "://" in str(path):
+        raise ValueError(f"{path}: checkpoints are read from local files only; download it first")
+    file = Path(path)
+    if file.is_dir():
+        return Segmenter.from_pretrained(file, trusted)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no such checkpoint")
+    verify_file(file)
+    content = read_torch(file)
+    header = content.get(HEADER)
+    if not isinstance(header, dict) or "blueprint" not in header or "state_dict" not in content:
+        raise ValueError(f"{file}: not a checkpoint of microtome (no `{HEADER}` section)")
+    state = {
+        k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)
+    }
+    return Segmenter.restored(header["blueprint"], state, _usage(header), trusted)
+
+
+def _usage(header: dict[str, Any]) -> dict[str, Any]:
+    """The model's own usage, else at least the tiles that validation used."""
+    usage: dict[str, Any] = header.get("usage") or header.get("tiling") or {}
+    return usage

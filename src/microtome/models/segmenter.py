@@ -1,0 +1,235 @@
+"""normalise -> pad -> backbone -> neck -> head: the one place where they meet.
+
+B batch, C channels, K classes, *S spatial shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import Backbone
+from ..blueprint import Part, build
+from ..heads import Head, Targets
+from ..inference import predict, predict_resized
+from ..losses import weighted_sum
+from ..necks import Neck
+from ..structures import Classes, DataSample, ImageList, Pyramid, PyramidSpec, Segmentation
+from .card import Facts, model_card
+from .normalising import Kind, Normaliser, check_samples
+from .saving import read_folder, write_folder
+from .usage import Image, Usage
+
+MakeNeck = Callable[[PyramidSpec], Neck]
+MakeHead = Callable[[PyramidSpec, Classes], Head[Any]]
+Progress = Callable[[int, int], None]
+
+
+class Segmenter(Part):
+    """An image model from finished backbone and makers of neck and head.
+
+    A maker is a class, or a partial of it, that is called with what the parts before it promise, so
+    that nothing is said twice: `Segmenter(UNet(), Dense, classes)`.
+
+    Args:
+        backbone: image to feature maps.
+        head: called with the pyramid's spec and the class table.
+        classes: the class table.
+        neck: called with the backbone's spec.
+        normalisation: what is subtracted and divided by, once. `backbone`: the statistics its
+            weights were trained with; `zscore` and `percentile`: each source's own; `dataset`: the
+            training set's, given by `set_statistics` and saved with the weights.
+
+    Attributes:
+        usage: how `predict` reads and tiles images unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: MakeHead,
+        classes: Classes,
+        neck: MakeNeck | None = None,
+        normalisation: Kind = "backbone",
+    ) -> None:
+        super().__init__()
+        self.backbone, self.classes = backbone, classes.checked()
+        self.neck = None if neck is None else neck(backbone.spec)
+        self.spec = backbone.spec if self.neck is None else self.neck.spec
+        self.head = head(self.spec, classes)
+        published, in_channels = backbone.normalisation, backbone.in_channels
+        self.normaliser = Normaliser(normalisation, published, in_channels)
+        usual = {1: "grey", 3: "rgb"}.get(in_channels, "as_is")
+        self.usage = Usage.of({"channels": usual})
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each loss."""
+        return self.head.weights
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether `set_statistics` has to be called before the first image."""
+        return self.normaliser.needs_statistics
+
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Give the training set's mean and deviation per channel, in unit range.
+
+        Raises ValueError unless normalisation is `dataset` and the lengths are C.
+        """
+        self.normaliser.set_statistics(mean, std)
+
+    def prepare(self, samples: Sequence[DataSample]) -> tuple[ImageList, list[Segmentation] | None]:
+        """Normalise, then pad images and truth to one canvas that backbone and neck can divide.
+
+        Returns the images, and the targets if every sample has a truth.
+
+        Raises ValueError for images of another number of channels or axes, for published statistics
+        on images whose white was only measured, and for missing statistics of the data set.
+        """
+        check_samples(samples, self.backbone.in_channels, self.spec.spatial_dims)
+        spacing = [s.spacing for s in samples]
+        images = ImageList.pad(self.normaliser(samples), self.spec.multiple, spacing)
+        truths = [s.truth for s in samples if s.truth is not None]
+        if len(truths) < len(samples):
+            return images, None
+        return images, [t.pad(images.canvas, self.classes.ignore_index) for t in truths]
+
+    def features(self, images: ImageList) -> Pyramid:
+        """Maps that the head reads."""
+        pyramid: Pyramid = self.backbone(images.tensor, images.spacing)
+        return pyramid if self.neck is None else self.neck(pyramid)
+
+    def forward(self, images: ImageList, targets: Targets | None = None) -> Any:
+        """Prepared images to the head's prediction; this is what is compiled and sharded."""
+        return self.head(self.features(images), images, targets)
+
+    def losses(self, prediction: Any, targets: Targets) -> dict[str, Tensor]:
+        """Named losses, unweighted."""
+        return self.head.losses(prediction, targets)
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Their weighted sum; raises KeyError when a loss or a weight is missing."""
+        return weighted_sum(losses, self.weights)
+
+    def decode(self, prediction: Any, images: ImageList) -> list[Segmentation]:
+        """One result per image, at its true shape."""
+        return self.head.decode(prediction, images)
+
+    def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
+        """Results with scores, on the model's device; no tiles, no autocast, no gradients."""
+        device = next(self.parameters()).device
+        with _evaluating(self), torch.inference_mode():
+            images, _ = self.prepare([replace(s, truth=None).to(device) for s in samples])
+            return self.decode(self(images), images)
+
+    def predict(
+        self,
+        image: Image,
+        *,
+        spacing: Sequence[float] | None = None,
+        tile: int | Sequence[int] | None = None,
+        overlap: float | None = None,
+        batch_size: int = 4,
+        progress: Progress | None = None,
+    ) -> Segmentation:
+        """Segment one image of any size.
+
+        Args:
+            image: a path; a tensor [C, *S]; a NumPy array [*S] or [*S, C]; or a source. Arrays hold
+                8-bit integers, or floats with 0 for black and 1 for white.
+            spacing: micrometres per pixel and axis, where the file does not say.
+            tile: pixels per axis of a tile; `usage.tile` by default.
+            overlap: fraction of a tile that neighbours share; `usage.overlap` by default.
+            batch_size: tiles at once.
+            progress: called with the number of tiles done and of all.
+
+        Returns the class map `classes` [*S], on the CPU.
+        """
+        usage = self.usage
+        source = usage.open(image, self.spec.spatial_dims, spacing)
+        tile = usage.tile if tile is None else tile
+        if usage.mode == "resize":
+            return predict_resized(source, self, size=tile)
+        overlap = usage.overlap if overlap is None else overlap
+        return predict(
+            source, self, tile=tile, overlap=overlap, batch_size=batch_size, progress=progress
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write model.safetensors, config.json, a sealed manifest and a model card."""
+        config = {"blueprint": self.blueprint, "usage": self.usage._asdict()}
+        write_folder(Path(folder), config, self.state_dict(), model_card(self._facts()))
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, trusted: tuple[str, ...] = ("microtome.",)
+    ) -> Segmenter:
+        """Read what `save_pretrained` wrote, in eval mode.
+
+        Args:
+            folder: a local folder, or `hf-hub:owner/name[@revision]`, for which the network or the
+                Hugging Face cache is used.
+            trusted: prefixes of class paths that config.json may name.
+
+        Raises FileNotFoundError, CorruptFileError for damaged files, PermissionError for classes
+        outside `trusted`, and ValueError for anything else that is not such a model.
+        """
+        config, state = read_folder(folder)
+        return cls.restored(config["blueprint"], state, config["usage"], trusted)
+
+    @classmethod
+    def restored(
+        cls,
+        blueprint: dict[str, Any],
+        state: Mapping[str, Tensor],
+        usage: dict[str, Any],
+        trusted: tuple[str, ...] = ("microtome.",),
+    ) -> Segmenter:
+        """Build from plain data and weights, in eval mode; nothing is downloaded.
+
+        Raises PermissionError for classes outside `trusted`, and ValueError when blueprint and
+        weights are not of one segmenter.
+        """
+        model = build(blueprint, trusted)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"the blueprint is of a {type(model).__name__}, not of a {cls.__name__}"
+            )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"weights and blueprint do not fit each other: {error}") from error
+        model.usage = Usage.of(usage)
+        return model.eval()
+
+    def _facts(self) -> Facts:
+        return Facts(
+            classes=self.classes,
+            backbone=type(self.backbone).__name__,
+            origin=self.backbone.origin,
+            head=type(self.head).__name__,
+            parameters=sum(p.numel() for p in self.parameters()),
+            in_channels=self.backbone.in_channels,
+            spatial_dims=self.spec.spatial_dims,
+            normalisation=self.normaliser.kind,
+            usage=self.usage,
+        )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch to eval mode; afterwards every part returns to the mode it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
