@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,10 +54,20 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def seal_file(path: Path) -> None:
-    """Write `NAME.sha256` beside a file, in the format of sha256sum."""
-    with whole(path.with_name(path.name + ".sha256")) as part:
-        part.write_text(f"{sha256(path)}  {path.name}\n")
+@contextmanager
+def sealed(path: Path) -> Iterator[Path]:
+    """Like `whole`, with `NAME.sha256` beside the file, in the format of sha256sum.
+
+    While the file is being replaced the seal names both the new and the old content, so that a kill
+    at any moment leaves a file that its seal confirms.
+    """
+    seal = _seal_of(path)
+    old = seal.read_text() if seal.exists() and path.exists() else ""
+    with whole(path) as part:
+        yield part
+        new = f"{sha256(part)}  {path.name}\n"
+        _write(seal, new + old)
+    _write(seal, new)
 
 
 def verify_file(path: Path) -> None:
@@ -65,18 +75,21 @@ def verify_file(path: Path) -> None:
 
     Raises CorruptFileError when they differ.
     """
-    seal = path.with_name(path.name + ".sha256")
-    if seal.exists() and seal.read_text().split()[0] != sha256(path):
+    seal = _seal_of(path)
+    if not seal.exists():
+        return
+    confirmed = {line.split()[0] for line in seal.read_text().splitlines()}
+    if sha256(path) not in confirmed:
         raise CorruptFileError(
             f"{path}: its sha256 is not the one in {seal.name}; the file is damaged or was changed"
         )
 
 
-def seal(folder: Path) -> None:
-    """Write MANIFEST.json: the sha256 of every file in `folder`."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
-    with whole(folder / MANIFEST) as part:
-        part.write_text(json.dumps({n: sha256(folder / n) for n in names}, indent=1) + "\n")
+def seal(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Write MANIFEST.json: the sha256 of the named files, or of every file in `folder`."""
+    if names is None:
+        names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
+    _write(folder / MANIFEST, json.dumps({n: sha256(folder / n) for n in names}, indent=1) + "\n")
 
 
 def verify(folder: Path) -> None:
@@ -90,6 +103,15 @@ def verify(folder: Path) -> None:
     wrong = [n for n, want in json.loads(manifest.read_text()).items() if not _is(folder, n, want)]
     if wrong:
         raise CorruptFileError(f"{folder}: missing or not as in {MANIFEST}: {', '.join(wrong)}")
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _write(path: Path, text: str) -> None:
+    with whole(path) as part:
+        part.write_text(text)
 
 
 def _is(folder: Path, name: str, want: str) -> bool:
