@@ -1,0 +1,103 @@
+"""What to predict: an image file, a folder of them, or a split of a manifest."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.image_dataset import ImageDataset, ManifestDataset
+from ..data.records import Reading, Record
+from ..data.stores.image_files import SUFFIXES
+from ..data.stores.source import name_of
+from ..structures import Classes
+from .outputs import MASKS, OVERLAYS
+
+
+class Inputs(NamedTuple):
+    """Images to predict.
+
+    Attributes:
+        images: opens them, and reads their truth where there is one.
+        names: what their outputs are called: a path below the output folders, without a suffix.
+    """
+
+    images: ImageDataset
+    names: tuple[str, ...]
+
+
+def find_inputs(
+    path: str | os.PathLike[str],
+    classes: Classes,
+    reading: Reading | None = None,
+    split: str = "test",
+) -> Inputs:
+    """Find what a path stands for.
+
+    Args:
+        path: an image; a folder, searched in all depths without hidden files and earlier
+            predictions; or a JSON manifest.
+        classes: the model's class table.
+        reading: how images are read; a manifest has its own.
+        split: of a manifest.
+
+    Raises FileNotFoundError when there is nothing or no image, ManifestError for a wrong manifest,
+    and ValueError when its number of classes is not the model's.
+    """
+    given = Path(path)
+    if given.is_dir():
+        return _inputs(_images_below(given), given, classes, reading)
+    if not given.is_file():
+        raise FileNotFoundError(f"{given}: no such file or folder")
+    if given.suffix.lower() != ".json":
+        return _inputs([given], given.parent, classes, reading)
+    images = ManifestDataset(str(given), split)
+    if images.classes.count != classes.count:
+        raise ValueError(
+            f"{given} has {images.classes.count} classes {images.classes.names}, "
+            f"the model {classes.count} {classes.names}"
+        )
+    if not images.records:
+        raise FileNotFoundError(f"{given}: its split {split!r} is empty")
+    files = [record.image.absolute() for record in images.records]
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    return Inputs(images, output_names(files, root))
+
+
+def output_names(files: Sequence[Path], root: Path) -> tuple[str, ...]:
+    """Each file's path below `root` without its suffix, or with it where names would be equal.
+
+    `a/x.png, a/x.jpg, b/x.jpg` become `a/x.png, a/x.jpg, b/x`. Upper and lower case count as
+    equal, since some file systems do not tell them apart.
+    """
+    full = [file.relative_to(root).as_posix() for file in files]
+    names = [file.relative_to(root).with_name(name_of(file)).as_posix() for file in files]
+    while True:
+        counts = Counter(name.casefold() for name in names)
+        longer = [
+            whole if counts[name.casefold()] > 1 else name
+            for name, whole in zip(names, full, strict=True)
+        ]
+        if longer == names:
+            return tuple(names)
+        names = longer
+
+
+def _inputs(files: Sequence[Path], root: Path, classes: Classes, reading: Reading | None) -> Inputs:
+    images = ImageDataset([Record(file) for file in files], classes, reading)
+    return Inputs(images, output_names(files, root))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found = []
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        earlier = any(part in (MASKS, OVERLAYS) for part in parts[:-1])
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden and not earlier:
+            found.append(file)
+    if not found:
+        raise FileNotFoundError(f"{folder}: no image ({', '.join(SUFFIXES)}) in it")
+    return found
