@@ -15,7 +15,7 @@ COLOURS = torch.tensor([[0.9, 0.6, 0.7], [0.5, 0.2, 0.6]])
 def sample(shape, seed=0):
     torch.manual_seed(seed)
     truth = torch.zeros(shape, dtype=torch.int64)
-    truth[tuple(slice(s // 2) for s in shape)] = 1
+    truth[tuple(slice(s // 3) for s in shape)] = 1
     image = COLOURS[truth].movedim(-1, 0) + 0.05 * torch.randn(3, *shape)
     truth[-1] = 255
     return DataSample(image, Segmentation(truth))

@@ -90,5 +90,5 @@ def _draw(axes: Any, curve: Curve, points: list[tuple[float, float]]) -> None:
         name += f", best {value:.3f} in epoch {epoch:.0f}"
         axes.plot([epoch], [value], "o", color=colour, markersize=9, markerfacecolor="none")
     x, y = zip(*points, strict=True)
-    marker = "o" if len(points) < 40 else ""
-    axes.plot(x, y, marker, linestyle="-", color=colour, label=name or None, markersize=3.5)
+    style = "o-" if len(points) < 40 else "-"
+    axes.plot(x, y, style, color=colour, label=name or None, markersize=3.5)

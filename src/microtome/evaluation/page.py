@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .planes import Pixels, striped
 
 MARGIN, GAP, SWATCH = 16, 10, 16  # pixels
+NARROWEST = 84  # pixels, of a column
 LINE, TITLE = 26, 34  # pixels, the height of a line of text
 PAPER, TEXT, FAINT = (255, 255, 255), (25, 25, 30), (105, 105, 115)
 
@@ -44,14 +45,15 @@ class Page(NamedTuple):
 
     @property
     def column(self) -> int:
-        """The width of a column."""
-        return max(int(panel.shape[1]) for row in self.rows for panel in row)
+        """The width of a column: that of its panels, and room for its heading."""
+        return max(NARROWEST, *(int(panel.shape[1]) for row in self.rows for panel in row))
 
     def draw(self) -> Image.Image:
         """Set the page: as wide as its columns or its title, as high as it comes."""
         columns = len(self.headings)
         inner = columns * self.column + (columns - 1) * GAP
-        inner = max(inner, round(_font(17, True).getlength(self.title)))
+        widest = max((_width(entry) for entry in self.legend), default=0)
+        inner = max(inner, widest, round(_font(17, True).getlength(self.title)))
         lines = _wrapped(self.legend, inner)
         height = sum(row[0].shape[0] + GAP + LINE * bool(n) for row, n in self._named())
         height += LINE + TITLE * bool(self.title) + LINE * len(lines) + 2 * MARGIN

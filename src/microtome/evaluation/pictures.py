@@ -44,7 +44,9 @@ def overlay(
         maps = {"truth": truth, **maps}
     for name, one in maps.items():
         if one.shape != image.shape[1:]:
-            raise ValueError(f"{name} {list(one.shape)} lies over an image {list(image.shape[1:])}")
+            raise ValueError(
+                f"the {name} has the shape {list(one.shape)}, its image {list(image.shape[1:])}"
+            )
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [image[(slice(None), *cut.pick)] for cut in cuts]
     rows = []
