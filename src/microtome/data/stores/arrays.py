@@ -44,7 +44,7 @@ def thinned(shape: Shape) -> Region:
         axis = counts.index(max(counts))
         steps[axis] += 1
         counts[axis] = -(-shape[axis] // steps[axis])
-    return tuple(slice(None, None, step) for step in steps)
+    return tuple(slice((step - 1) // 2, None, step) for step in steps)
 
 
 class ArraySource(Source):
