@@ -198,7 +198,7 @@ class PretrainedPyramid(_Pretrained):
                 pass
         try:
             return self.found.create(**wanted)
-        except (RuntimeError, AttributeError) as error:
+        except AttributeError as error:
             raise ValueError(f"{self.found.architecture} gives no feature maps: {error}") from error
 
     def _measured(self, multiple: int) -> PyramidSpec:

@@ -57,10 +57,7 @@ class Published(NamedTuple):
         elif source == "local-dir":
             config, architecture, extra = load_model_config_from_path(place)
             weights = place if weights == HUB else weights
-        stem = architecture.partition(".")[0]
-        if not timm.is_model(stem):
-            near = get_close_matches(stem, timm.list_models(), 4) or ["timm.list_models()"]
-            raise ValueError(f"timm has no model {architecture!r}; did you mean {', '.join(near)}?")
+        _check_known(architecture)
         if config and config.get("fixed_input_size"):
             extra = {"img_size": list(config["input_size"][1:]), **extra}
         given = {k: v for k, v in extra.items() if k not in ("num_classes", "in_chans")}
@@ -81,6 +78,8 @@ class Published(NamedTuple):
             )
         except TypeError as error:
             raise ValueError(f"{self.architecture} does not take these options: {error}") from error
+        except RuntimeError as error:
+            raise ValueError(f"{self.architecture} cannot be built: {error}") from error
         except OSError as error:
             raise OSError(_unreachable(self.architecture, error)) from error
 
@@ -140,6 +139,16 @@ def came_from(name: str, found: Published, config: Config) -> dict[str, str]:
     if found.weights != HUB:
         return {"name": name, "weights": Path(found.weights).name, "licence": "see its source"}
     return {"name": name, "weights": str(config.get("hf_hub_id") or HUB), "licence": licence}
+
+
+def _check_known(architecture: str) -> None:
+    stem, _, tag = architecture.partition(".")
+    if not timm.is_model(stem):
+        near = get_close_matches(stem, timm.list_models(), 4) or ["timm.list_models()"]
+        raise ValueError(f"timm has no model {architecture!r}; did you mean {', '.join(near)}?")
+    published = [name.partition(".")[2] for name in timm.list_pretrained(f"{stem}.*")]
+    if tag and tag not in published:
+        raise ValueError(f"timm has no weights {tag!r} for {stem}, but {', '.join(published)}")
 
 
 def _from_hub(place: str) -> tuple[Config, str, dict[str, Any]]:

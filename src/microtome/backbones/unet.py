@@ -20,7 +20,7 @@ from . import Backbone
 
 __all__ = ["UNet"]
 
-Net = Literal["BasicUNet", "UNet", "AttentionUnet", "DynUNet", "SegResNet"]
+Net = Literal["DynUNet", "UNet", "BasicUNet", "AttentionUnet", "SegResNet"]
 Options = dict[str, Any]
 Strides = Sequence[int | Sequence[int]]  # from level to level, per axis where they differ
 
@@ -34,12 +34,13 @@ class UNet(Backbone):
     unlike instance norm, on images so small that the deepest level is one pixel.
 
     Args:
-        net: its name: BasicUNet, UNet (with residual units), AttentionUnet, DynUNet, SegResNet.
+        net: its name: DynUNet (nnU-Net's), UNet (with residual units), BasicUNet (which does not
+            compile as one graph), AttentionUnet (with batch norm), SegResNet.
         out_channels: channels of the map it returns.
         in_channels: C of the images.
         spatial_dims: D.
-        options: further arguments of the network, such as `features` or `channels` (widths),
-            `strides`, `norm`.
+        options: further arguments of the network, such as `filters`, `channels` or `features`
+            (widths), and `strides`, one value per level or one per axis and level.
 
     Raises ValueError for another name, and for options with which the output is not one map of the
     image's size.
@@ -47,7 +48,7 @@ class UNet(Backbone):
 
     def __init__(
         self,
-        net: Net = "BasicUNet",
+        net: Net = "DynUNet",
         out_channels: int = 32,
         in_channels: int = 3,
         spatial_dims: int = 2,
@@ -117,7 +118,7 @@ def _attention(options: Options, norm: Any) -> tuple[Options, Strides]:
 
 
 def _dynamic(options: Options, norm: Any) -> tuple[Options, Strides]:
-    """The network of nnU-Net; strides and kernels may differ per axis."""
+    """Strides and kernels may differ per axis; the first stride is that of the first level."""
     more = {"strides": (1, 2, 2, 2), "norm_name": norm, **options}
     levels = len(more["strides"])
     more = {"kernel_size": (3,) * levels, "upsample_kernel_size": more["strides"][1:], **more}
@@ -131,9 +132,9 @@ def _encoder_heavy(options: Options, norm: Any) -> tuple[Options, Strides]:
 
 
 _FAMILIES: dict[str, Callable[[Options, Any], tuple[Options, Strides]]] = {
-    "BasicUNet": _basic,
-    "UNet": _residual,
-    "AttentionUnet": _attention,
     "DynUNet": _dynamic,
+    "UNet": _residual,
+    "BasicUNet": _basic,
+    "AttentionUnet": _attention,
     "SegResNet": _encoder_heavy,
 }
