@@ -99,10 +99,10 @@ def _as_given(part: Part, name: str, value: Any) -> Any:
 
 def _describe(cls: type, given: dict[str, Any]) -> dict[str, Any]:
     path = f"{cls.__module__}.{cls.__qualname__}"
-    return {"class_path": path, "init_args": {k: _plain(v) for k, v in given.items()}}
+    return {"class_path": path, "init_args": {k: plain(v) for k, v in given.items()}}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Parts become their blueprints, NamedTuples likewise, tuples lists; the rest must be JSON."""
     if isinstance(value, Part):
         return value.blueprint
@@ -111,9 +111,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return _describe(type(value), value._asdict())
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(

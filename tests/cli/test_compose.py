@@ -59,7 +59,8 @@ def test_packaged_files_are_found_by_any_of_their_names(name):
     [
         ("nothing_here", [], "packaged config; those are: "),
         ("demo", ["model=nope"], "nope"),
-        ("demo", ["trainer.max_epochs=[1"], "trainer.max_epochs"),
+        ("demo", ["trainer.max_epochs=[1"], "no viable alternative at input '[1'"),
+        ("demo", ["~foo"], "'foo' does not exist"),
     ],
 )
 def test_mistakes_are_told_in_words(config, overrides, says):

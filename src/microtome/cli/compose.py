@@ -6,6 +6,7 @@ ones. Any other file is taken as it stands. `a.b=c` sets or adds a key in either
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,10 @@ def _in_words(path: Path, error: Exception) -> str:
     if isinstance(error, MissingMandatoryValue):
         key = str(getattr(error, "full_key", ""))
         return f"{path.name}: {key} has no value; give it: {key}=…"
-    told = str(error).split("\nConfig search path")[0].split("\nSet the environment")[0]
-    return f"{path.name}: {told.strip()}"
+    lines = str(error).splitlines()
+    extra = ("Config search path", "Set the environment", "See https", "To append to your default")
+    told = [line for line in itertools.takewhile(lambda s: not s.startswith(extra), lines) if line]
+    return f"{path.name}: " + "\n  ".join(told)
 
 
 def _root(path: Path) -> Path:

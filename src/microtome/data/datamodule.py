@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
-from ..structures import Classes
+from ..structures import Classes, DataSample
 from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
 from .inspection import Report, inspect
@@ -90,6 +91,14 @@ class DataModule(L.LightningDataModule):
         if "test" not in self.splits:
             raise ValueError("this data has no test split")
         return self._whole("test")
+
+    def transfer_batch_to_device(
+        self, batch: Sequence[DataSample], device: torch.device, dataloader_idx: int
+    ) -> Sequence[DataSample]:
+        """Move training crops; whole validation images stay where tiles are cut from them."""
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        return [sample.to(device, non_blocking=True) for sample in batch]
 
     def inspect(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Open every file once; the report is kept."""

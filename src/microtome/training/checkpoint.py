@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..blueprint import plain
 from ..files import sealed, sweep, verify_file
 from .module import TrainingModule
 
@@ -87,11 +88,11 @@ class Header(Callback):
     ) -> None:
         """Add the header."""
         assert isinstance(pl_module, TrainingModule)
-        tiling = {**pl_module.tiling._asdict(), "tile": _plain_tile(pl_module.tiling.tile)}
+        model = pl_module.model
         checkpoint[KEY] = {
             **self.facts,
-            "blueprint": pl_module.model.blueprint,
-            "tiling": tiling,
+            "blueprint": model.blueprint,
+            "usage": plain(model.usage._asdict()),
         }
 
 
@@ -105,7 +106,3 @@ def keepers(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **shared)
     last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **shared)
     return [best, last]
-
-
-def _plain_tile(tile: Any) -> int | list[int]:
-    return tile if isinstance(tile, int) else [int(t) for t in tile]

@@ -31,12 +31,18 @@ class History(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[Row] = []
-        self._started = 0.0
+        self._started = self._rate = 0.0
         self._validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started, self._validated = time.perf_counter(), False
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate while it is in use: at the epoch's end the next one is set."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember that this epoch's row has validation figures."""
@@ -47,7 +53,7 @@ class History(Callback):
         row: Row = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": self._rate,
             "seconds": time.perf_counter() - self._started,
         }
         row |= {k: float(v) for k, v in self._figures(trainer).items()}

@@ -11,13 +11,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..data.datamodule import DataModule
 from ..data.sampling import dice
+from ..data.stores import ArraySource
 from ..evaluation import Evaluator
+from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
 from .groups import parameter_groups
 from .schedules import Cosine, Schedule
-from .validation import Tiling, TilesWithTruth
+from .validation import TilesWithTruth
 
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
@@ -52,22 +55,19 @@ class TrainingModule(L.LightningModule):
         self.model = segmenter
         self.make_optimizer, self.schedule = optimizer, scheduler or Cosine()
         self.tiling = Tiling(mode, tile, overlap, tile_batch).checked()
+        segmenter.usage = segmenter.usage._replace(mode=mode, tile=tile, overlap=overlap)
         self.seed = seed
         self.evaluator = Evaluator(segmenter.classes)
         self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
 
     def setup(self, stage: str) -> None:
-        """Before training: give the segmenter the data set's statistics if it asks for them."""
-        if stage == "fit" and self.model.needs_statistics:
-            self.model.set_statistics(*self.trainer.datamodule.statistics())  # type: ignore[attr-defined]
-
-    def transfer_batch_to_device(
-        self, batch: Sequence[DataSample], device: torch.device, dataloader_idx: int
-    ) -> Sequence[DataSample]:
-        """Move training crops; whole validation images stay where tiles are cut from them."""
-        if not self.trainer.training:
-            return batch
-        return [sample.to(device, non_blocking=True) for sample in batch]
+        """Before training: tell the segmenter how its data is read, and its statistics."""
+        if stage != "fit":
+            return
+        data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.model.usage = self.model.usage._replace(**data.usage())
+        if self.model.needs_statistics:
+            self.model.set_statistics(*data.statistics())
 
     def on_train_batch_start(self, batch: Sequence[DataSample], batch_idx: int) -> None:
         """Seed the model's own chance (drop-path, sampled points): there is no state to save."""
@@ -92,7 +92,7 @@ class TrainingModule(L.LightningModule):
         results = []
         for sample in batch:
             tiles = TilesWithTruth(self.model, sample.truth)
-            results.append(self.tiling.predict(sample, tiles))
+            results.append(self.tiling.predict(ArraySource.from_sample(sample), tiles))
             if sample.truth is not None:
                 self.log("val/loss", tiles.loss, batch_size=1, sync_dist=True, prog_bar=True)
                 self.evaluator.process([results[-1]], [sample.truth.to("cpu")])

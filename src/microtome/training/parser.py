@@ -6,12 +6,13 @@ is built. There is no schema beside the code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import register_type
 from lightning.pytorch import Trainer
 
 from ..data.datamodule import DataModule
@@ -19,6 +20,9 @@ from ..data.stores import ImageReadError
 from ..files import CorruptFileError
 from .module import TrainingModule
 from .pictures import SamplePictures
+
+# MONAI types its keys as Hashable, which jsonargparse reads but writes as an error message.
+register_type(Hashable, serializer=lambda value: value, deserializer=lambda value: value)
 
 LIVE = {"callbacks", "plugins", "default_root_dir"}  # Trainer arguments that `run` fills itself
 

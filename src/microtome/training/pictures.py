@@ -67,6 +67,7 @@ class SamplePictures(Callback):
             module.model.classes,
             title=str(sample.meta.get("name", "")),
             truth=None if truth is None else truth.cpu(),
+            spacing=sample.spacing,
         )
         with whole(path) as part:
             picture.save(part)

@@ -187,6 +187,7 @@ def _quiet() -> Iterator[None]:
         for hint in (
             ".*does not have many workers.*",  # how many pays depends on the machine
             ".*number of training batches .* is smaller than the logging interval.*",
+            ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, with recent torch
             ".*Checkpoint directory .* exists and is not empty.*",
         ):
             warnings.filterwarnings("ignore", hint)

@@ -4,55 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..data.stores import ArraySource
 from ..geometry import Placement, Shape
-from ..inference import Predicts, predict, predict_resized
 from ..models import Segmenter
 from ..structures import DataSample, Instances, Segmentation
-
-
-class Tiling(NamedTuple):
-    """How whole images are predicted.
-
-    Attributes:
-        mode: `sliding` tiles, or `resize` to one tile and back.
-        tile: pixels, one value or one per axis.
-        overlap: fraction of a tile that neighbouring tiles share.
-        batch_size: tiles that go through the model at once.
-    """
-
-    mode: Literal["sliding", "resize"] = "sliding"
-    tile: int | Sequence[int] = 512
-    overlap: float = 0.5
-    batch_size: int = 4
-
-    def checked(self) -> Tiling:
-        """Return itself, or raise ValueError listing every impossible value."""
-        sizes = [self.tile] if isinstance(self.tile, int) else self.tile
-        wrong = []
-        if not sizes or min(sizes) < 1:
-            wrong.append(f"tile: expected pixels >= 1, got {self.tile}")
-        if not 0 <= self.overlap < 1:
-            wrong.append(f"overlap: expected a fraction in [0, 1), got {self.overlap}")
-        if self.batch_size < 1:
-            wrong.append(f"batch size: expected >= 1, got {self.batch_size}")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
-    def predict(self, sample: DataSample, model: Predicts) -> Segmentation:
-        """Predict a whole sample in its own geometry."""
-        source = ArraySource.from_sample(sample)
-        if self.mode == "resize":
-            return predict_resized(source, model, size=self.tile)
-        return predict(
-            source, model, tile=self.tile, overlap=self.overlap, batch_size=self.batch_size
-        )
 
 
 class TilesWithTruth:

@@ -84,6 +84,7 @@ def _write(folder: Path, splits: dict[str, Drawings], suffix: str, save: Save) -
         "class_names": first.classes.names,
         "colors": first.classes.palette,
         "spacing_um": first.spacing,
+        "channels": "grey" if len(first.channels) == 1 else "rgb",
         "data": data,
     }
     with whole(folder / "manifest.json") as part:

@@ -1,0 +1,113 @@
+"""`microtome predict`: masks, overlays and metrics for a file, a folder or a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import refuse
+
+if TYPE_CHECKING:
+    from ..inference import Tiling
+    from ..inference.batch import Summary
+    from ..models import Segmenter
+
+DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG; TIFF
+for volumes), predictions_overlays (pictures with a legend), metrics.json (for images with masks) and
+errors.json (for images that failed). Settings that are not given are those of the training run. Run
+again, it goes on where it stopped. Exit code 1 when some images failed, 2 when nothing was started."""
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Parse, load, predict, report."""
+    given = _parser(verb).parse_args(args)
+    from ..data.records import Reading
+    from ..files import CorruptFileError
+    from ..inference.batch import predict_files
+    from ..inference.inputs import find_inputs
+    from ..models import load_segmenter
+    from .speak import progress
+
+    try:
+        model = load_segmenter(given.ckpt_path).to(_device(given.device))
+        tiling = _tiling(model, given)
+        usage = model.usage
+        reading = Reading(usage.channels, usage.levels, given.spacing_um)
+        inputs = find_inputs(given.input, model.classes, reading, given.split)
+        with progress("predicting") as bar:
+            task = bar.add_task("", total=len(inputs.names))
+            summary = predict_files(
+                inputs,
+                model.eval(),
+                given.output,
+                tiling,
+                made_by={"checkpoint": _identity(given.ckpt_path)},
+                overwrite=given.overwrite,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except (ValueError, OSError, CorruptFileError) as error:
+        return refuse(str(error))
+    return _report(summary, model, given.output)
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
+    add = parser.add_argument
+    add("--ckpt_path", type=Path, required=True, metavar="FILE", help="a checkpoint, or a folder")
+    add("--input", type=Path, required=True, metavar="FILE|DIR|JSON", help="what to segment")
+    add("--output", type=Path, required=True, metavar="DIR", help="where to write")
+    add("--split", default="test", help="of a JSON manifest (default: test)")
+    add("--mode", choices=("sliding", "resize"), help="tiles, or the whole image resized to one")
+    add("--tile", type=int, metavar="PIXELS", help="pixels per axis of a tile")
+    add("--overlap", type=float, metavar="0…1", help="part of a tile that the next one repeats")
+    add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
+    add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
+    add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
+    add("--overwrite", action="store_true", help="predict again what is already there")
+    return parser
+
+
+def _device(name: str) -> str:
+    """Resolve `auto`.
+
+    Raises ValueError for a device that is not there.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((kind for kind, found in there.items() if found), "cpu")
+    if not there.get(name.partition(":")[0], name == "cpu"):
+        raise ValueError(f"--device {name}: not on this machine (`microtome doctor` lists devices)")
+    return name
+
+
+def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:
+    """Take the training run's settings, and what the command line says instead."""
+    from ..inference import Tiling
+
+    usage = model.usage
+    said = {"mode": given.mode, "tile": given.tile, "overlap": given.overlap}
+    trained = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size)
+    return trained._replace(**{k: v for k, v in said.items() if v is not None}).checked()
+
+
+def _identity(checkpoint: Path) -> str:
+    """Return the sha256 of what holds the weights."""
+    from ..files import sha256
+
+    return sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
+
+
+def _report(summary: Summary, model: Segmenter, output: Path) -> int:
+    from .speak import print_metrics
+
+    kept = f", {summary.kept} kept from before" if summary.kept else ""
+    print(f"{summary.predicted} images predicted{kept}: {output}")
+    if summary.metrics:
+        print(f"\nover {len(summary.images)} images with masks")
+        print_metrics(summary.metrics, model.classes)
+    for name, reason in summary.errors.items():
+        refuse(f"{name} failed: {reason}")
+    return 1 if summary.errors else 0
