@@ -134,17 +134,19 @@ def test_every_epoch_has_its_own_order():
     assert sorted(orders[1]) == list(range(50))
 
 
-def test_seeded_restores_all_three_generators():
-    draw = [partial(torch.rand, 1), np.random.rand, random.random]
-    before = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
+def test_seeded_sets_and_restores_all_three_generators():
+    draws = [partial(torch.rand, 1), np.random.rand, random.random]
     inside = []
     for _ in range(2):
+        for draw in draws:  # elsewhere chance goes on
+            draw()
+        before = [torch.get_rng_state(), np.random.get_state(), random.getstate()]
         with seeded(dice(5, 1, 2)):
-            inside.append([float(d()) for d in draw])
+            inside.append([float(draw()) for draw in draws])
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1][1])
+        assert random.getstate() == before[2]
     assert inside[0] == inside[1]
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1][1])
-    assert random.getstate() == before[2]
 
 
 def test_each_transform_has_its_own_chance():
