@@ -16,7 +16,7 @@ def sample(shape, seed=0):
     torch.manual_seed(seed)
     truth = torch.zeros(shape, dtype=torch.int64)
     truth[tuple(slice(s // 3) for s in shape)] = 1
-    image = COLOURS[truth].movedim(-1, 0) + 0.05 * torch.randn(3, *shape)
+    image = COLOURS[truth].movedim(-1, 0) + 0.02 * torch.randn(3, *shape)
     truth[-1] = 255
     return DataSample(image, Segmentation(truth))
 
