@@ -160,7 +160,7 @@ def _settings(inputs: Inputs, tiling: Tiling, made_by: Mapping[str, Any] | None)
     """What predictions depend on; the size of batches is not among it."""
     reading = inputs.images.reading
     settings = {k: v for k, v in tiling._asdict().items() if k != "batch_size"}
-    settings |= {"channels": reading.channels, "levels": reading.levels}
+    settings |= {k: getattr(reading, k) for k in ("channels", "levels", "spacing")}
     return settings | {"classes": inputs.images.classes.names, "made_by": made_by or {}}
 
 
