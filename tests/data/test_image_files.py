@@ -103,6 +103,10 @@ def test_zero_is_white_is_inverted_in_images_but_not_in_labels(tmp_path):
     write_tiff(tmp_path / "a.tif", RAMP, photometric="miniswhite")
     np.testing.assert_allclose(pixels(tmp_path / "a.tif")[0], (255 - RAMP) / 255.0, atol=1e-6)
     assert (read_labels(tmp_path / "a.tif") == RAMP).all()
+    fax = tmp_path / "fax.tif"  # one bit: 1 is what is shown white, for images and masks alike
+    write_tiff(fax, RAMP < 9, photometric="miniswhite")
+    assert (pixels(fax, channels="as_is")[0] == (RAMP >= 9)).all()
+    assert (read_labels(fax) == (RAMP >= 9)).all()
 
 
 # ── channels ─────────────────────────────────────────────────────────────────────────────────────
@@ -314,6 +318,40 @@ def test_a_truncated_file_is_refused_or_whole(tmp_path, suffix):
         else:
             assert part.shape == whole.shape and (part == whole).all(), f"{size} bytes"
     assert refused >= 59
+
+
+def _rewritten(path, tag, value):
+    """Set the first number of a tag in the first directory of a little-endian TIFF."""
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags[tag].valueoffset
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = value.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("tag", "value"), [(273, 10**6), (279, 0)])
+def test_a_tiff_with_missing_strips_is_refused(tmp_path, tag, value):
+    """Offsets behind the file's end, and counts of 0, which tifffile reads as black."""
+    path = tmp_path / "a.tif"
+    write_tiff(path, np.full((20, 30), 9, np.uint8), metadata=None, compression="zlib")
+    assert (pixels(path) == np.float32(9 / 255)).all()
+    _rewritten(path, tag, value)
+    with pytest.raises(ImageReadError, match="pixels of page 0 are missing"):
+        open_source(path)
+
+
+def test_a_cut_stack_is_not_read_as_its_first_page(tmp_path):
+    """Cut within a directory, tifffile reads one page without an error."""
+    path, cut = tmp_path / "a.tif", tmp_path / "cut.tif"
+    write_tiff(path, (STACK // 16).astype(np.uint8), compression="zlib")
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        directories = [page.offset for page in file.pages][1:]
+    for start in directories:
+        for size in range(start, start + 200):
+            cut.write_bytes(content[:size])
+            with pytest.raises(ImageReadError):
+                open_source(cut, channels="as_is")
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

@@ -169,6 +169,13 @@ def test_all_problems_are_told_at_once(tmp_path):
     assert len(found.problems) == 8 and found.text().count("\n  - ") == 8
 
 
+def test_a_text_of_hundreds_of_problems_is_cut_but_the_report_is_not(tmp_path):
+    absent = [Record(tmp_path / f"{i}.png", tmp_path / "m.png") for i in range(40)]
+    found = report(train=absent)
+    assert len(found.problems) == 80 and "80 problems" in found.text()
+    assert "... and 30 more" in found.text() and found.mean == ()
+
+
 @pytest.mark.parametrize("classes", [TWO, Classes(("a", "b"), ignore_index=254)])
 def test_masks_of_0_and_255_get_the_line_to_add(tmp_path, classes):
     records = [pair(tmp_path, n, m) for n, m in (("a", HALF * 255), ("b", HALF * 0))]

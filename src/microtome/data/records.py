@@ -83,16 +83,18 @@ class Catalogue(NamedTuple):
 def unique_names(records: Iterable[Record]) -> list[str]:
     """The images' stems; where those repeat, with as many folders before them as it takes."""
     images = [r.image for r in records]
-    parts = [
-        (*(p for p in i.parent.parts if p not in ("..", i.anchor)), name_of(i)) for i in images
-    ]
-    depth = [1] * len(images)
+    parts = {i: _parts(i) for i in images}
+    depth = dict.fromkeys(parts, 1)
     while True:
-        names = ["_".join(p[-d:]) for p, d in zip(parts, depth, strict=True)]
-        counts = Counter(names)
-        longer = [
-            min(d + (counts[n] > 1), len(p)) for n, d, p in zip(names, depth, parts, strict=True)
-        ]
-        if longer == depth:
-            return names
-        depth = longer
+        names = {i: "_".join(p[-depth[i] :]) for i, p in parts.items()}
+        counts = Counter(names.values())
+        short = [i for i, n in names.items() if counts[n] > 1 and depth[i] < len(parts[i])]
+        if not short:
+            return [names[i] for i in images]
+        for image in short:
+            depth[image] += 1
+
+
+def _parts(image: Path) -> tuple[str, ...]:
+    """Folders and stem, without what cannot stand in a file's name."""
+    return (*(p for p in image.parent.parts if p not in ("..", image.anchor)), name_of(image))
