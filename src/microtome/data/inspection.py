@@ -40,14 +40,7 @@ def inspect(
         progress: called with (done, total) after each image.
         workers: threads, each holding one image; None means one per processor, at most 8.
     """
-    jobs = [(split, data, i) for split, data in datasets.items() for i in range(len(data))]
-    found: dict[str, list[Finding]] = {split: [] for split in datasets}
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(lambda job: examine(job[1], job[2], classes), jobs)
-        for done, ((split, _, _), finding) in enumerate(zip(jobs, results, strict=True), 1):
-            found[split].append(finding)
-            if progress is not None:
-                progress(done, len(jobs))
+    found = _found(datasets, classes, progress or (lambda done, total: None), workers)
     records = {s: d.records for s, d in datasets.items() if isinstance(d, ImageDataset)}
     problems = [
         *_foreground_ignored(found, classes),
@@ -67,6 +60,22 @@ def inspect(
         std,
         sha256(marks.encode()).hexdigest(),
     )
+
+
+def _found(
+    datasets: Mapping[str, SampleDataset],
+    classes: Classes,
+    progress: Callable[[int, int], None],
+    workers: int | None,
+) -> dict[str, list[Finding]]:
+    jobs = [(split, data, i) for split, data in datasets.items() for i in range(len(data))]
+    found: dict[str, list[Finding]] = {split: [] for split in datasets}
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(lambda job: examine(job[1], job[2], classes), jobs)
+        for done, ((split, _, _), finding) in enumerate(zip(jobs, results, strict=True), 1):
+            found[split].append(finding)
+            progress(done, len(jobs))
+    return found
 
 
 def _without_truth(found: Findings) -> Iterator[str]:
