@@ -17,10 +17,10 @@ def test_a_convolution_without_bias_has_none():
     assert len(list(conv(2, 3, 4, bias=False).parameters())) == 1
 
 
-@pytest.mark.parametrize("channels, groups", [(64, 32), (48, 16), (6, 2), (7, 1)])
+@pytest.mark.parametrize("channels, groups", [(256, 32), (64, 16), (48, 4), (6, 1), (7, 1)])
 def test_group_norm_divides_any_number_of_channels(channels, groups):
     assert group_norm(channels).num_groups == groups
-    assert group_norm(channels)(torch.randn(2, channels, 4, 4)).isfinite().all()
+    assert group_norm(channels)(torch.randn(1, channels, 1, 1)).isfinite().all()
 
 
 def test_conv_block_is_normalised_and_bounded_below():

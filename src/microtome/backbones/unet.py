@@ -58,8 +58,7 @@ class UNet(Backbone):
         if net not in _FAMILIES:
             raise ValueError(f"expected a network out of {', '.join(_FAMILIES)}, got {net!r}")
         self.in_channels = in_channels
-        norm = ("group", {"num_groups": gcd(8, out_channels)})
-        complete, steps = _FAMILIES[net](options or {}, norm)
+        complete, steps = _FAMILIES[net](options or {}, out_channels)
         sizes = {"in_channels": in_channels, "out_channels": out_channels}
 
         def make() -> nn.Module:
@@ -101,37 +100,48 @@ def _check_shape(
         )
 
 
-def _basic(options: Options, norm: Any) -> tuple[Options, Strides]:
+def _group_norm(*widths: int) -> tuple[str, dict[str, int]]:
+    """Groups of at least four channels, so that one pixel is enough."""
+    return "group", {"num_groups": max(1, gcd(32, *widths) // 4)}
+
+
+def _basic(options: Options, out_channels: int) -> tuple[Options, Strides]:
     """Five levels, always."""
-    return {"norm": norm, **options}, (2, 2, 2, 2)
+    more = {"features": (32, 32, 64, 128, 256, 32), **options}
+    return {"norm": _group_norm(*more["features"]), **more}, (2, 2, 2, 2)
 
 
-def _residual(options: Options, norm: Any) -> tuple[Options, Strides]:
-    more = {"channels": _WIDTHS, "strides": (2, 2, 2), "num_res_units": 2, "norm": norm, **options}
-    return more, more["strides"]
+def _residual(options: Options, out_channels: int) -> tuple[Options, Strides]:
+    more = {"channels": _WIDTHS, "strides": (2, 2, 2), "num_res_units": 2, **options}
+    return {"norm": _group_norm(out_channels, *more["channels"]), **more}, more["strides"]
 
 
-def _attention(options: Options, norm: Any) -> tuple[Options, Strides]:
+def _attention(options: Options, out_channels: int) -> tuple[Options, Strides]:
     """Batch norm, always."""
     more = {"channels": _WIDTHS, "strides": (2, 2, 2), **options}
     return more, more["strides"]
 
 
-def _dynamic(options: Options, norm: Any) -> tuple[Options, Strides]:
+def _dynamic(options: Options, out_channels: int) -> tuple[Options, Strides]:
     """Strides and kernels may differ per axis; the first stride is that of the first level."""
-    more = {"strides": (1, 2, 2, 2), "norm_name": norm, **options}
+    more = {"strides": (1, 2, 2, 2), **options}
     levels = len(more["strides"])
-    more = {"kernel_size": (3,) * levels, "upsample_kernel_size": more["strides"][1:], **more}
-    return {"filters": [min(32 * 2**i, 320) for i in range(levels)], **more}, more["strides"]
+    more = {"filters": [min(32 * 2**i, 320) for i in range(levels)], **more}
+    derived = {
+        "kernel_size": (3,) * levels,
+        "upsample_kernel_size": more["strides"][1:],
+        "norm_name": _group_norm(*more["filters"]),
+    }
+    return {**derived, **more}, more["strides"]
 
 
-def _encoder_heavy(options: Options, norm: Any) -> tuple[Options, Strides]:
+def _encoder_heavy(options: Options, out_channels: int) -> tuple[Options, Strides]:
     """Brings group norm of its own."""
     more = {"init_filters": 16, "blocks_down": (1, 2, 2, 4), **options}
     return more, (2,) * (len(more["blocks_down"]) - 1)
 
 
-_FAMILIES: dict[str, Callable[[Options, Any], tuple[Options, Strides]]] = {
+_FAMILIES: dict[str, Callable[[Options, int], tuple[Options, Strides]]] = {
     "DynUNet": _dynamic,
     "UNet": _residual,
     "BasicUNet": _basic,

@@ -23,8 +23,11 @@ def conv(
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm (Wu & He, 2018) with at most 32 groups: the same for any batch size."""
-    return nn.GroupNorm(gcd(32, channels), channels)
+    """Group norm (Wu & He, 2018): the same for any batch size.
+
+    At most 32 groups of at least four channels where that divides, so that one pixel is enough.
+    """
+    return nn.GroupNorm(max(1, gcd(128, channels) // 4), channels)
 
 
 def conv_block(

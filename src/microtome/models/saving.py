@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import nn
 
 from ..files import seal, verify, whole
 from ..weights import State, read_state
@@ -21,18 +21,27 @@ FORMAT = 1
 PACKAGES = ("microtome", "torch", "timm", "monai")
 
 
-def write_folder(
-    folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor], card: str
-) -> None:
+def write_folder(model: nn.Module, folder: Path, config: Mapping[str, Any], card: str) -> None:
     """Write every file whole. The manifest leaves the card out: people complete it by hand."""
+    state, firsts = model.state_dict(), set(first_names(model).values())
     with whole(folder / WEIGHTS) as part:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part)
+        save_file({k: v.cpu().contiguous() for k, v in state.items() if k in firsts}, part)
     facts = {"format": FORMAT, "versions": {p: version(p) for p in PACKAGES}, **config}
     with whole(folder / CONFIG) as part:
         part.write_text(json.dumps(facts, indent=1) + "\n")
     seal(folder, [CONFIG, WEIGHTS])
     with whole(folder / CARD) as part:
         part.write_text(card)
+
+
+def first_names(model: nn.Module) -> dict[str, str]:
+    """Every name in the state, to the first name of the same tensor.
+
+    A network may hold a part twice (MONAI's DynUNet does); safetensors wants each tensor once.
+    """
+    firsts: dict[int, str] = {}
+    named = model.state_dict(keep_vars=True)
+    return {name: firsts.setdefault(id(tensor), name) for name, tensor in named.items()}
 
 
 def read_folder(place: str | Path) -> tuple[dict[str, Any], State]:

@@ -23,7 +23,7 @@ from ..necks import Neck
 from ..structures import Classes, DataSample, ImageList, Pyramid, PyramidSpec, Segmentation
 from .card import Facts, model_card
 from .normalising import Kind, Normaliser, check_samples
-from .saving import read_folder, write_folder
+from .saving import first_names, read_folder, write_folder
 from .usage import Image, Usage
 
 MakeNeck = Callable[[PyramidSpec], Neck]
@@ -165,7 +165,7 @@ class Segmenter(Part):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model.safetensors, config.json, a sealed manifest and a model card."""
         config = {"blueprint": self.blueprint, "usage": self.usage._asdict()}
-        write_folder(Path(folder), config, self.state_dict(), model_card(self._facts()))
+        write_folder(self, Path(folder), config, model_card(self._facts()))
 
     @classmethod
     def from_pretrained(
@@ -203,7 +203,8 @@ class Segmenter(Part):
                 f"the blueprint is of a {type(model).__name__}, not of a {cls.__name__}"
             )
         try:
-            model.load_state_dict(state)
+            aliases = {n: state[first] for n, first in first_names(model).items() if first in state}
+            model.load_state_dict({**aliases, **state})
         except RuntimeError as error:
             raise ValueError(f"weights and blueprint do not fit each other: {error}") from error
         model.usage = Usage.of(usage)
