@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow check bench clean
+.PHONY: help docs setup demo test test-slow check bench clean
 
 help:
 	@echo "make demo       generate tissue, train, predict and compare (about 4 minutes after setup)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  what needs a compiler, a server or minutes"
 	@echo "make check      ruff, mypy strict, the import contract"
+	@echo "make docs       the generated help page"
 	@echo "make bench      speed beside peers, into benchmarks/results"
 
 setup: $(VENV)/.ready
@@ -37,6 +38,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python -m microtome.cli.help_page
 
 bench: setup
 	$(BIN)/python -m benchmarks

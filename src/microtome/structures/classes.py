@@ -47,7 +47,9 @@ class Classes(NamedTuple):
             if given not in (0, self.count):
                 wrong.append(f"{self.count} names but {given} {field}")
         if 0 <= self.ignore_index < self.count:
-            wrong.append(f"ignore_index {self.ignore_index} is also the class {self.names[self.ignore_index]!r}")
+            wrong.append(
+                f"ignore_index {self.ignore_index} is also the class {self.names[self.ignore_index]!r}"
+            )
         if wrong:
             raise ValueError("class table: " + "; ".join(wrong))
         return self

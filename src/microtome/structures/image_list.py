@@ -41,9 +41,7 @@ class ImageList:
         """
         dims = images[0].ndim - 1
         largest = [max(i.shape[1 + axis] for i in images) for axis in range(dims)]
-        tensor = images[0].new_zeros(
-            len(images), images[0].shape[0], *round_up(largest, multiple)
-        )
+        tensor = images[0].new_zeros(len(images), images[0].shape[0], *round_up(largest, multiple))
         for row, image in zip(tensor, images, strict=True):
             row[(slice(None), *window(image.shape[1:]))] = image
         known = [s for s in spacing if s is not None]

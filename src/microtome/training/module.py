@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -108,9 +109,27 @@ class TrainingModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """One optimiser; its rate follows the schedule at every optimiser step."""
         optimizer = self.make_optimizer(parameter_groups(self.model))
-        total = int(self.trainer.estimated_stepping_batches)
+        total = total_steps(self.trainer)
         rates = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": rates, "interval": "step"},
         }
+
+
+def total_steps(trainer: L.Trainer) -> int:
+    """Return how many optimiser steps a run will take.
+
+    Lightning's own estimate would set the loaders up before a checkpoint's position in them is
+    restored, and a resumed run would begin its epoch again.
+
+    Raises ValueError when neither epochs nor steps are limited.
+    """
+    epochs, steps = trainer.max_epochs or -1, trainer.max_steps
+    if epochs < 0 and steps < 0:
+        raise ValueError("a learning-rate schedule needs an end: set trainer.max_epochs or max_steps")
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * (limit or 1.0))
+    by_epochs = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return min(n for n in (by_epochs, steps) if n >= 0)

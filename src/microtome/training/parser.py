@@ -6,6 +6,7 @@ is built. There is no schema beside the code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,13 @@ from .pictures import SamplePictures
 # MONAI types its keys as Hashable, which jsonargparse reads but writes as an error message.
 register_type(Hashable, serializer=lambda value: value, deserializer=lambda value: value)
 
+NOISE = (  # lines of jsonargparse's report that say nothing about the mistake
+    "Does not validate against any of the Union",
+    "Subtypes:",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+)
 LIVE = {"callbacks", "plugins", "default_root_dir"}  # Trainer arguments that `run` fills itself
 
 
@@ -87,7 +95,7 @@ def build_data(config: dict[str, Any]) -> DataModule:
     parser.add_subclass_arguments(DataModule, "data", required=True, fail_untyped=False)
     checked = parse(parser, config)
     with refusing():
-        data: DataModule = parser.instantiate_classes(checked).data
+        data: DataModule = parser.instantiate(checked).data
     return data
 
 
@@ -97,22 +105,38 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, ImageReadError, CorruptFileError) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(_told(error)) from error
 
 
 def plain(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """Return the resolved config as plain data that `parse` accepts."""
-    resolved: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    resolved: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))
     return resolved
 
 
 def innermost(message: str) -> str:
-    """Shorten jsonargparse's nested report to the lines that name the key and the reason."""
-    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
-    kept = [lines[0]]
-    telling = ("Option ", "Expected ", "No such", "does not", "Unexpected", "Key ", "Problem with")
-    kept += [line for line in lines[1:] if line.startswith(telling) or "not accepted" in line]
-    return "\n  ".join(dict.fromkeys(kept))
+    """Turn jsonargparse's nested report into one line: the whole key, the reason, the class."""
+    keys: list[str] = []
+    reasons: list[str] = []
+    within = ""
+    for line in (line.strip(" -") for line in message.splitlines()):
+        if match := re.match(r'Parser key "(.+)":$', line):
+            keys += ["init_args", match[1]] if within else [match[1]]
+        elif match := re.match(r"Problem with given class_path '(.+)':$", line):
+            within = match[1]
+        elif line and not line.startswith(NOISE):
+            reasons.append(re.sub(r"^Type .* callable class: | Got value: Namespace.*", "", line))
+    reason = "; ".join(reasons) or f"cannot be used: {within}"
+    return ": ".join(part for part in (".".join(keys), reason) if part) + (
+        f" ({within})" if within and reasons else ""
+    )
+
+
+def _told(error: Exception) -> str:
+    """The message below jsonargparse's "does not validate against any of the Union"."""
+    while str(error).startswith(NOISE[0]) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return str(error)
 
 
 def _classes(data: DataModule) -> Any:

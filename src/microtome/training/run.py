@@ -64,7 +64,7 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
             local(checked.ckpt_path)
     seed_everything(checked.seed, workers=True, verbose=False)
     with refusing(), _quiet():
-        built = parser.instantiate_classes(checked)
+        built = parser.instantiate(checked)
     _inspect(built.data)
     with _quiet():
         return _fit(built, resolved, live) if verb == "fit" else _validate(built, live)
@@ -72,19 +72,19 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
 
 def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Run:
     trial = bool(built.trainer.fast_dev_run)
-    folder = None if trial else free_folder(Path(built.runs) / built.name)
+    folder = None if trial else _folder(Path(built.runs) / built.name, built.ckpt_path)
     callbacks: list[Callback] = []
     if folder is not None:
-        _open_log(folder)
         with whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
         built.data.write(folder)
         callbacks = _recorders(built, folder, resolved)
     trainer = _trainer(built, folder, callbacks, live)
-    _introduce(built, trainer, folder)
-    trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
-    if folder is not None:
-        log.info(f"checkpoints, curves and pictures: {folder}")
+    with _logged(folder):
+        _introduce(built, trainer, folder)
+        trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
+        if folder is not None:
+            log.info(f"checkpoints, curves and pictures: {folder}")
     return Run(built.model, built.data, folder, _figures(trainer))
 
 
@@ -119,6 +119,7 @@ def _trainer(
     built: Namespace, folder: Path | None, callbacks: list[Callback], live: dict[str, Any]
 ) -> Trainer:
     options = built.trainer.as_dict() | live
+    callbacks = [*callbacks, *options.pop("callbacks", [])]
     terminal = sys.stdout.isatty() and options["enable_progress_bar"] is not False
     options["enable_progress_bar"] = terminal
     if terminal:
@@ -132,8 +133,10 @@ def _trainer(
     return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
 
 
-def free_folder(wanted: Path) -> Path:
-    """Make and return `wanted`, or `wanted-2`, `-3` … when there is a run already."""
+def _folder(wanted: Path, ckpt_path: str | None) -> Path:
+    """Go on in the folder of the run's own checkpoint; else make one that no run has used."""
+    if ckpt_path and Path(ckpt_path).resolve().parent == (wanted / "checkpoints").resolve():
+        return wanted
     folder, number = wanted, 1
     while folder.exists():
         number += 1
@@ -168,14 +171,21 @@ def _figures(trainer: Trainer) -> dict[str, float]:
     return {k: float(v) for k, v in trainer.callback_metrics.items()}
 
 
-def _open_log(folder: Path) -> None:
-    """Write what is logged to `training.log`, of the newest run only."""
-    for handler in [h for h in log.handlers if isinstance(h, logging.FileHandler)]:
-        log.removeHandler(handler)
-        handler.close()
+@contextmanager
+def _logged(folder: Path | None) -> Iterator[None]:
+    """Write what is logged meanwhile to `training.log`."""
+    if folder is None:
+        yield
+        return
     handler = logging.FileHandler(folder / "training.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
+    log.setLevel(min(log.level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager
@@ -189,6 +199,8 @@ def _quiet() -> Iterator[None]:
             ".*number of training batches .* is smaller than the logging interval.*",
             ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, with recent torch
             ".*Checkpoint directory .* exists and is not empty.*",
+            ".*The dirpath has changed from.*",  # a run that starts from another run's checkpoint
+            ".*callbacks used to create the checkpoint need to be provided.*",  # validating
         ):
             warnings.filterwarnings("ignore", hint)
         yield
