@@ -113,6 +113,24 @@ def test_a_mask_keeps_tokens_from_seeing_others():
     torch.testing.assert_close(vit.run(changed, 0, 2, only_self).x[:, :4], x[:, :4])
 
 
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "vit_small_patch16_rope_mixed_224"])
+def test_kept_tokens_keep_their_own_positions(name):
+    torch.manual_seed(0)
+    vit = PretrainedViT(name, options={"depth": 3}).eval()
+    with torch.no_grad():
+        for block in vit.vit.blocks:  # fresh attention is so even that positions hardly matter
+            for name, weight in block.attn.named_parameters():
+                weight.mul_(
+                    20 if name.endswith(("q_proj.weight", "k_proj.weight", "qkv.weight")) else 1
+                )
+        image = torch.randn(2, 3, *[4 * u for u in vit.mask_unit])
+        keep = torch.ones(2, 4, 4, dtype=torch.bool)
+        torch.testing.assert_close(vit(image, keep=keep), vit(image), rtol=1e-4, atol=1e-4)
+        keep[0, 0], keep[1, 3] = False, False
+        both = vit(image, keep=keep)[0]
+        torch.testing.assert_close(both[1:], vit(image[1:], keep=keep[1:])[0], rtol=1e-4, atol=1e-4)
+
+
 def test_unequal_numbers_of_kept_units_are_refused():
     vit = PretrainedViT("vit_tiny_patch16_224", options=TINY)
     keep = torch.tensor([[[True, True]], [[True, False]]])
