@@ -1,14 +1,19 @@
 """The segmenter: prepare, train, predict."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import avg_pool2d
 
 from microtome.backbones import Normalisation
 from microtome.data.stores import ArraySource
-from microtome.models import Usage
-from microtome.structures import DataSample, Segmentation
+from microtome.heads.dense import Dense
+from microtome.models import Segmenter, Usage
+from microtome.necks import Neck
+from microtome.structures import DataSample, PyramidSpec, Segmentation
 
 
 def samples(segmenter, truth=True, sizes=(13, 9)):
@@ -85,6 +90,31 @@ def test_padding_does_not_depend_on_the_canvas_value(segmenter):
     alone, _ = segmenter.prepare([small])
     inside = tuple(slice(n) for n in small.shape)
     assert together.tensor[1, :, *inside].equal(alone.tensor[0, :, *inside])
+
+
+class Halving(Neck):
+    """Adds a level at twice the stride, so that images must divide by twice as much."""
+
+    def __init__(self, spec):
+        super().__init__()
+        (channels,), (strides,) = spec.channels, spec.strides
+        double = tuple(2 * s for s in strides)
+        self.spec = PyramidSpec((channels,) * 2, (strides, double), (8, 8))
+
+    def forward(self, pyramid):
+        return (*pyramid, avg_pool2d(pyramid[0], 2))
+
+
+def test_a_neck_stands_between_backbone_and_head(classes, small_segmenter):
+    backbone = small_segmenter().backbone
+    segmenter = Segmenter(backbone, partial(Dense, channels=8), classes, neck=Halving)
+    assert (backbone.spec.multiple, segmenter.spec.multiple) == ((4, 4), (8, 8))
+    batch = samples(segmenter)
+    assert segmenter.prepare(batch)[0].canvas == (8, 16)
+    assert [r.scores.shape[1:] for r in segmenter.predict_samples(batch)] == [
+        s.shape for s in batch
+    ]
+    assert segmenter.blueprint["init_args"]["neck"]["make"].endswith(".Halving")
 
 
 def test_a_tile_is_normalised_as_its_source_is(small_segmenter):
