@@ -1,7 +1,7 @@
 """Array-order geometry: shapes, spacing, scalar to tuple; the one place where axis order flips.
 
-D is the number of spatial axes, always `(z,) y, x`. Shapes and coordinates are in pixels, spacing in
-micrometres per pixel; unknown spacing is None, never a silent 1. Nothing here imports torch.
+D is the number of spatial axes, always `(z,) y, x`. Shapes and coordinates are in pixels, spacing
+in micrometres per pixel; unknown spacing is None, never a silent 1. Nothing here imports torch.
 """
 
 from __future__ import annotations
