@@ -12,7 +12,11 @@ torch.set_num_threads(1)  # small tensors; and tests may run side by side
 
 TINY_NET = {
     "class_path": "microtome.backbones.unet.UNet",
-    "init_args": {"net": "BasicUNet", "out_channels": 8, "options": {"features": [8, 8, 8, 8, 8, 8]}},
+    "init_args": {
+        "net": "BasicUNet",
+        "out_channels": 8,
+        "options": {"features": [8, 8, 8, 8, 8, 8]},
+    },
 }
 
 

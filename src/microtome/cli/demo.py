@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import refuse
-from .compose import ComposeError, compose
+from .compose import ComposeError, compose, is_override
 
 if TYPE_CHECKING:
     from ..data.datamodule import DataModule
@@ -17,6 +17,7 @@ DESCRIPTION = """Generates images with exact truth, trains a small network, pred
 never saw, and prints its figures beside those of two baselines. `tissue`: stained sections, about two
 minutes of training on two cores. `nuclei3d`: volumes of nuclei with anisotropic voxels."""
 
+EXPERIMENTS = {"tissue": "demo", "nuclei3d": "demo_nuclei3d"}
 TISSUE = {"train": 48, "val": 8, "test": 12}
 NUCLEI = {"train": 12, "val": 3, "test": 4}
 
@@ -24,16 +25,20 @@ NUCLEI = {"train": 12, "val": 3, "test": 4}
 def main(verb: str, args: list[str]) -> int:
     """Run the whole demonstration."""
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
-    parser.add_argument("what", nargs="?", choices=("tissue", "nuclei3d"), default="tissue")
-    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="change the config")
+    parser.add_argument("words", nargs="*", metavar="tissue|nuclei3d a.b=c", help="what, and changes")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="(default: demo)")
     given = parser.parse_args(args)
-    folder = given.output if given.what == "tissue" else given.output / given.what
+    overrides = [word for word in given.words if is_override(word)]
+    named = [word for word in given.words if word not in overrides] or ["tissue"]
+    if len(named) > 1 or named[0] not in EXPERIMENTS:
+        return refuse(f"demo: expected one of {', '.join(EXPERIMENTS)}, got {' '.join(named)}")
+    what = named[0]
     try:
-        config = compose("demo" if given.what == "tissue" else "demo_nuclei3d", given.overrides)
+        config = compose(EXPERIMENTS[what], overrides)
     except ComposeError as error:
         return refuse(str(error))
-    return _demonstrate(given.what, folder, config)
+    folder = given.output if what == "tissue" else given.output / what
+    return _demonstrate(what, folder, config)
 
 
 def _demonstrate(what: str, folder: Path, config: dict[str, Any]) -> int:
