@@ -124,7 +124,7 @@ class HeadContract:
     def truth(self, shape: Sequence[int]) -> Segmentation:
         """Stripes of all classes, as wide as the coarsest stride."""
         width = int(max(s for level in self.spec.strides for s in level))
-        stripes = torch.arange(shape[-1]) // width % self.classes.count
+        stripes = torch.arange(shape[-1]) // width % self.classes.num_classes
         return Segmentation(stripes.expand(*shape).clone())
 
     def test_losses_are_those_that_have_weights(self) -> None:

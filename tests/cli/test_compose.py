@@ -85,8 +85,20 @@ def test_bad_files_are_told_in_words(tmp_path, content, says):
 
 def test_words_are_sorted():
     words = sort_words(
-        "--config-name demo model=unet --trainer.max_epochs 3 a.b=c --fast_dev_run "
-        "--device cuda:1 --print_config --resume x.ckpt".split()
+        [
+            "--config-name",
+            "demo",
+            "model=unet",
+            "--trainer.max_epochs",
+            "3",
+            "a.b=c",
+            "--fast_dev_run",
+            "--device",
+            "cuda:1",
+            "--print_config",
+            "--resume",
+            "x.ckpt",
+        ]
     )
     assert words.config == "demo"
     assert words.overrides == ["model=unet", "a.b=c"]

@@ -70,7 +70,7 @@ def test_every_class_is_common(sections):
     shares = [(total == k).float().mean().item() for k in range(5)]
     assert sum(shares) == pytest.approx(1)
     assert min(shares) > 0.04
-    assert SyntheticTissue.classes.checked().count == 5
+    assert SyntheticTissue.classes.checked().num_classes == 5
 
 
 def test_lumen_lies_in_glands_and_nuclei_in_tissue(sections):

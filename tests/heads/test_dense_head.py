@@ -17,7 +17,9 @@ class DenseContract(HeadContract):
 
     def perfect(self, targets, images):
         classes = torch.stack([t.classes for t in targets])
-        return DensePrediction(50 * F.one_hot(classes, self.classes.count).movedim(-1, 1).float())
+        return DensePrediction(
+            50 * F.one_hot(classes, self.classes.num_classes).movedim(-1, 1).float()
+        )
 
 
 class TestOnAPyramid(DenseContract):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from microtome.data.resizing import resized
 from microtome.inference import predict, predict_resized, predict_scores
 from microtome.inference.decide import highest
-from microtome.inference.resize import resized
 from microtome.structures import Segmentation
 
 

@@ -35,7 +35,7 @@ def truth(dims=2):
 
 class TestClasses:
     def test_count_is_of_classes_not_of_fields(self):
-        assert Classes(("a", "b")).count == 2
+        assert Classes(("a", "b")).num_classes == 2
 
     def test_a_palette_is_the_given_one_or_distinct_colours(self):
         assert Classes(("a",), colours=((1, 2, 3),)).palette == ((1, 2, 3),)

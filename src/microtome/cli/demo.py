@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..models import Segmenter
 
 DESCRIPTION = """Generates images with exact truth, trains a small network, predicts images that it
-never saw, and prints its figures beside those of two baselines. `tissue`: stained sections, about two
-minutes of training on two cores. `nuclei3d`: volumes of nuclei with anisotropic voxels."""
+never saw, and prints its figures beside those of two baselines. `tissue`: stained sections, about
+two minutes of training on two cores. `nuclei3d`: volumes of nuclei with anisotropic voxels."""
 
 EXPERIMENTS = {"tissue": "demo", "nuclei3d": "demo_nuclei3d"}
 TISSUE = {"train": 48, "val": 8, "test": 12}
@@ -25,7 +25,9 @@ NUCLEI = {"train": 12, "val": 3, "test": 4}
 def main(verb: str, args: list[str]) -> int:
     """Run the whole demonstration."""
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
-    parser.add_argument("words", nargs="*", metavar="tissue|nuclei3d a.b=c", help="what, and changes")
+    parser.add_argument(
+        "words", nargs="*", metavar="tissue|nuclei3d a.b=c", help="what, and changes"
+    )
     parser.add_argument("--output", type=Path, default=Path("demo"), help="(default: demo)")
     given = parser.parse_args(args)
     overrides = [word for word in given.words if is_override(word)]
@@ -98,7 +100,10 @@ def _compare(data: DataModule, model: Segmenter, metrics: dict[str, float]) -> N
     print_metrics(metrics, model.classes)
     print(f"\n{'':<24}{'mIoU':>8}{'Dice':>8}")
     rows = {"microtome": metrics}
-    for name, kind in (("constant class", ConstantClass), ("nearest mean colour", NearestMeanColour)):
+    for name, kind in (
+        ("constant class", ConstantClass),
+        ("nearest mean colour", NearestMeanColour),
+    ):
         baseline = kind.fit(train, data.classes)
         rows[name] = evaluate(baseline.predict_samples(test), truths, data.classes)
     for name, row in rows.items():
@@ -110,5 +115,6 @@ def _where(folder: Path, output: Path) -> None:
 look at    {output / "predictions_overlays"}
            {folder / "training_history.png"}
            {folder / "visualizations"}
-go on with microtome predict --ckpt_path {folder / "checkpoints" / "best.ckpt"} --input IMAGES --output OUT
-           microtome fit --config demo data.init_args.manifest=YOUR.json""")
+go on with
+  microtome predict --ckpt_path {folder / "checkpoints" / "best.ckpt"} --input IMAGES --output OUT
+  microtome fit --config demo data.init_args.manifest=YOUR.json""")

@@ -1,4 +1,4 @@
-"""Writes `help_fit.txt` from signatures and docstrings, so that showing it costs no import of torch.
+"""Writes `help_fit.txt` from signatures and docstrings, so that showing it never imports torch.
 
 `python -m microtome.cli.help_page` (`make docs`) writes it; a test keeps it fresh.
 """

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from ..inference.batch import Summary
     from ..models import Segmenter
 
-DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG; TIFF
-for volumes), predictions_overlays (pictures with a legend), metrics.json (for images with masks) and
-errors.json (for images that failed). Settings that are not given are those of the training run. Run
-again, it goes on where it stopped. Exit code 1 when some images failed, 2 when nothing was started."""
+DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG;
+TIFF for volumes), predictions_overlays (pictures with a legend), metrics.json (for images with
+masks) and errors.json (for images that failed). Settings that are not given are those of the
+training run. Run again, it goes on where it stopped. Exit code 1 when some images failed, 2 when
+nothing was started."""
 
 
 def main(verb: str, args: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""Where images come from: stores, data sets, chance, transforms. Emits DataSample; knows no model."""
+"""Where images come from: stores, data sets, chance, transforms. Knows no model."""

@@ -16,7 +16,7 @@ from .image_dataset import ImageDataset
 from .inspection import Report, inspect
 from .manifest import parse_manifest, read_manifest, write_manifest
 from .sampling import DrawSampler, ResumableLoader
-from .transforms import RandomCrop
+from .transforms import RandomCrop, Resize
 
 
 class DataModule(L.LightningDataModule):
@@ -27,7 +27,11 @@ class DataModule(L.LightningDataModule):
         val: whole images to validate on.
         test: whole images that nothing is chosen by.
         transforms: applied to training crops, in order.
-        crop: pixels of a random training crop, one value or one per axis; None trains on whole images.
+        resize: pixels that whole training images are resized to, one value or one per axis; goes
+            with the model's `mode: resize`.
+        crop: pixels of a random training crop, one value or one per axis; without it whole images
+            are trained on.
+        crops_per_image: how often an epoch draws each training image; small data sets want several.
         batch_size: crops per optimiser step and device.
         workers: processes that load training samples.
         seed: with the epoch and the item it determines crops and transforms.
@@ -40,24 +44,29 @@ class DataModule(L.LightningDataModule):
         test: SampleDataset | None = None,
         *,
         transforms: Sequence[Transform] = (),
+        resize: int | list[int] | None = None,
         crop: int | list[int] | None = None,
+        crops_per_image: int = 1,
         batch_size: int = 8,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or workers < 0:
+        if min(batch_size, crops_per_image) < 1 or workers < 0:
             raise ValueError(
-                f"expected batch_size >= 1 and workers >= 0, got {batch_size} and {workers}"
+                "expected batch_size >= 1, crops_per_image >= 1 and workers >= 0, "
+                f"got {batch_size}, {crops_per_image} and {workers}"
             )
         for name, data in (("train", train), ("val", val)):
             if not len(data):
                 raise ValueError(f"the {name} split is empty")
+        resized = () if resize is None else (Resize(resize),)
         cropped = () if crop is None else (RandomCrop(crop),)
-        train.transforms = (*train.transforms, *cropped, *transforms)
+        train.transforms = (*train.transforms, *resized, *cropped, *transforms)
         train.seed = seed
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.crops = crops_per_image * len(train)
         self._report: Report | None = None
 
     @property
@@ -68,11 +77,11 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled crops; the last incomplete batch waits for another epoch's order."""
         data = self.splits["train"]
-        batch = min(self.batch_size, len(data))
+        batch = min(self.batch_size, self.crops)
         options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
         return ResumableLoader(
             data,
-            self._sampler(data, shuffle=True),
+            self._sampler(self.crops, shuffle=True),
             batch_size=batch,
             num_workers=self.workers,
             drop_last=True,
@@ -130,12 +139,12 @@ class DataModule(L.LightningDataModule):
 
     def _whole(self, split: str) -> ResumableLoader:
         data = self.splits[split]
-        return ResumableLoader(data, self._sampler(data, shuffle=False), batch_size=1)
+        return ResumableLoader(data, self._sampler(len(data), shuffle=False), batch_size=1)
 
-    def _sampler(self, data: SampleDataset, *, shuffle: bool) -> DrawSampler:
+    def _sampler(self, length: int, *, shuffle: bool) -> DrawSampler:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return DrawSampler(len(data), self.seed, shuffle=shuffle, rank=rank, world=world)
+        return DrawSampler(length, self.seed, shuffle=shuffle, rank=rank, world=world)
 
 
 class ManifestData(DataModule):

@@ -37,8 +37,9 @@ class SampleDataset(Dataset[DataSample]):
         """Read one whole sample, with its truth and the intensity statistics of its source."""
 
     def __getitem__(self, key: Draw | int) -> DataSample:
+        """Read and transform; an item beyond the length is another crop of `item % length`."""
         draw = key if isinstance(key, Draw) else Draw(0, key)
-        sample = self.load(draw.item)
+        sample = self.load(draw.item % len(self))
         chances = dice(self.seed, *draw).spawn(len(self.transforms))
         for transform, chance in zip(self.transforms, chances, strict=True):
             sample = transform(sample, chance, self.classes)

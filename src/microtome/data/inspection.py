@@ -91,7 +91,7 @@ def _foreground_ignored(found: Findings, classes: Classes) -> Iterator[str]:
     for split, findings in found.items():
         values = set(chain(*(f.values for f in findings)))
         pixels = set(chain(*(f.pixels for f in findings)))
-        if len(values) != 2 or 0 not in values or pixels & set(range(1, classes.count)):
+        if len(values) != 2 or 0 not in values or pixels & set(range(1, classes.num_classes)):
             continue
         other = max(values)
         meaning = "ignore_index" if other == classes.ignore_index else "no class"
@@ -151,7 +151,7 @@ def _statistics(findings: Sequence[Finding]) -> tuple[tuple[float, ...], tuple[f
 def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
     infos = [f.info for f in findings if f.info is not None]
     shapes = sorted((i.shape for i in infos), key=prod)
-    judged = (*range(classes.count), classes.ignore_index)
+    judged = (*range(classes.num_classes), classes.ignore_index)
     return SplitReport(
         images=len(findings),
         with_truth=sum(f.has_truth for f in findings),

@@ -73,10 +73,12 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
         splits = from_folders(description, root, problems)
     splits = with_values(splits, description, root, problems)
     if any(r.labels for records in splits.values() for r in records):
-        classes = classes._replace(things=(False,) + (True,) * (classes.count - 1))
+        classes = classes._replace(things=(False,) + (True,) * (classes.num_classes - 1))
     for records in splits.values():
-        wrong = {r.value for r in records if r.value is not None and r.value >= classes.count}
-        problems += [f"value {v} is not below num_classes {classes.count}" for v in sorted(wrong)]
+        wrong = {r.value for r in records if r.value is not None and r.value >= classes.num_classes}
+        problems += [
+            f"value {v} is not below num_classes {classes.num_classes}" for v in sorted(wrong)
+        ]
     if problems:
         raise ManifestError(source, list(dict.fromkeys(problems)))
     return Catalogue(classes, splits, reading)

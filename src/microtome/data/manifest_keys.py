@@ -83,9 +83,9 @@ def _mask_values(given: Any, table: Classes, problems: list[str]) -> dict[int, i
     if not whole or not given:
         problems.append(f'mask_values: expected {{"0": 0, "255": 1}}, got {given!r}')
         return None
-    allowed = (*range(table.count), table.ignore_index)
+    allowed = (*range(table.num_classes), table.ignore_index)
     problems += [
-        f"mask_values: {v} is neither a class (0 to {table.count - 1}) "
+        f"mask_values: {v} is neither a class (0 to {table.num_classes - 1}) "
         f"nor ignore_index {table.ignore_index}"
         for v in given.values()
         if v not in allowed
@@ -175,7 +175,7 @@ def _column(given: Any, root: Path, where: str, problems: list[str]) -> Column |
 def described(table: Classes, reading: Reading) -> dict[str, Any]:
     """The inverse: the keys that say a class table and how files are read."""
     said: dict[str, Any] = {
-        "num_classes": table.count,
+        "num_classes": table.num_classes,
         "class_names": list(table.names),
         "colors": [list(c) for c in table.colours] or None,
         "ignore_index": table.ignore_index,

@@ -19,6 +19,7 @@ from monai.utils import GridSampleMode, GridSamplePadMode, InterpolateMode, Spli
 from ..geometry import Placement, per_axis
 from ..structures import Classes, DataSample
 from .bridge import KEYS, check, from_dict, to_dict
+from .resizing import resized, truth_at
 from .sampling import seeded
 
 COLOUR_ONLY = (  # of torchvision's
@@ -65,6 +66,32 @@ def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
     offset, scale, shape = sample.placement or ((0.0,) * dims, (1.0,) * dims, sample.shape)
     at = tuple(o + k * a for o, k, a in zip(offset, scale, start, strict=True))
     return Placement(at, scale, shape)
+
+
+class Resize:
+    """Resize whole images to `size` pixels, as prediction in the mode `resize` does.
+
+    Args:
+        size: one number or one per axis.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = size
+
+    def __call__(
+        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
+    ) -> DataSample:
+        """Resize the image linearly and take the nearest truth; the spacing follows."""
+        have = sample.shape
+        size = per_axis(self.size, len(have))
+        scale = tuple(a / b for a, b in zip(have, size, strict=True))
+        here = Placement((0.0,) * len(have), scale, have)
+        spacing = sample.spacing and tuple(
+            a * b for a, b in zip(sample.spacing, scale, strict=True)
+        )
+        truth = sample.truth and truth_at(sample.truth, here, size)
+        image = resized(sample.image, size)
+        return replace(sample, image=image, truth=truth, spacing=spacing, placement=here)
 
 
 class MonaiTransforms:

@@ -41,7 +41,7 @@ def read_truth(
         judged = class_map != classes.ignore_index
         seen = np.isin(ids, np.unique(ids[judged]))
         layers = LabelLayers.from_ids(torch.from_numpy(np.where(seen, ids, 0)))
-        labels = _majority(layers, class_map, judged, classes.count)
+        labels = _majority(layers, class_map, judged, classes.num_classes)
     return Segmentation(torch.from_numpy(class_map), Instances(labels, masks=layers))
 
 
@@ -59,7 +59,9 @@ def wrong_values(
     found: Iterable[int], classes: Classes, mask_values: Mapping[int, int] | None
 ) -> str | None:
     """What is wrong with the values of a mask, or None."""
-    known = (*range(classes.count), classes.ignore_index) if mask_values is None else mask_values
+    known = (
+        (*range(classes.num_classes), classes.ignore_index) if mask_values is None else mask_values
+    )
     wrong = sorted(set(found) - set(known))
     if not wrong:
         return None
@@ -67,7 +69,7 @@ def wrong_values(
     if mask_values is not None:
         return f"holds values that mask_values does not name: {listed}"
     return (
-        f"holds values that are neither classes (0 to {classes.count - 1}) "
+        f"holds values that are neither classes (0 to {classes.num_classes - 1}) "
         f"nor ignore_index {classes.ignore_index}: {listed}; map them with mask_values"
     )
 

@@ -32,10 +32,10 @@ class ConstantClass:
     @classmethod
     def fit(cls, samples: Iterable[DataSample], classes: Classes) -> ConstantClass:
         """Take the most frequent class of samples with truth."""
-        pixels = torch.zeros(classes.count, dtype=torch.int64)
+        pixels = torch.zeros(classes.num_classes, dtype=torch.int64)
         for _, truth in _judged(samples, classes):
-            pixels += torch.bincount(truth, minlength=classes.count)
-        return cls(int(pixels.argmax()), classes.count)
+            pixels += torch.bincount(truth, minlength=classes.num_classes)
+        return cls(int(pixels.argmax()), classes.num_classes)
 
     def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
         """Scores [K, *S]: one for the class, zero for the others."""
@@ -62,12 +62,12 @@ class NearestMeanColour:
         Raises ValueError when there is no pixel to learn from.
         """
         sums: Tensor | None = None
-        pixels = torch.zeros(classes.count, dtype=torch.float64)
+        pixels = torch.zeros(classes.num_classes, dtype=torch.float64)
         for colours, truth in _judged(samples, classes):
             if sums is None:
-                sums = torch.zeros(classes.count, len(colours), dtype=torch.float64)
+                sums = torch.zeros(classes.num_classes, len(colours), dtype=torch.float64)
             sums.index_add_(0, truth, colours.T.double())
-            pixels += torch.bincount(truth, minlength=classes.count)
+            pixels += torch.bincount(truth, minlength=classes.num_classes)
         if sums is None or not pixels.any():
             raise ValueError("no pixel with a known class in the samples to learn colours from")
         return cls((sums / pixels[:, None]).float())

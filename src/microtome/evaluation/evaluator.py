@@ -24,7 +24,7 @@ class Evaluator:
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
-        self.matrix = ConfusionMatrix(classes.count, classes.ignore_index)
+        self.matrix = ConfusionMatrix(classes.num_classes, classes.ignore_index)
         self.rows: list[tuple[str, dict[str, float]]] = []
 
     def reset(self) -> None:

@@ -70,7 +70,9 @@ def _sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
 
 def _legend(maps: Sequence[Tensor], classes: Classes) -> list[Entry]:
     present = {int(v) for one in maps for v in one.unique()}
-    listed = [i for i in range(classes.count) if classes.count <= LISTED or i in present]
+    listed = [
+        i for i in range(classes.num_classes) if classes.num_classes <= LISTED or i in present
+    ]
     palette = [CLEAR if colour == (0, 0, 0) else colour for colour in classes.palette]
     entries = [Entry(classes.names[i], palette[i]) for i in listed[:AT_MOST]]
     if len(listed) > AT_MOST:

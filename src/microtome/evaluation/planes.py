@@ -81,7 +81,7 @@ def painted(image: Pixels, class_map: Tensor, classes: Classes) -> Pixels:
     labels = _nearest(class_map, image.shape[:2])
     palette = np.array(classes.palette, np.float32)
     tint = palette.sum(1) > 0
-    known = (labels >= 0) & (labels < classes.count)
+    known = (labels >= 0) & (labels < classes.num_classes)
     inside = np.where(known, labels, 0)
     tinted = known & tint[inside]
     out = image.astype(np.float32)

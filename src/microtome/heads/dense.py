@@ -58,8 +58,10 @@ class Dense(Head[DensePrediction]):
         super().__init__()
         if not classes.exclusive:
             raise ValueError("Dense gives each pixel one class: it needs `exclusive: true` classes")
-        if class_weights is not None and len(class_weights) != classes.count:
-            raise ValueError(f"{classes.count} classes but {len(class_weights)} class_weights")
+        if class_weights is not None and len(class_weights) != classes.num_classes:
+            raise ValueError(
+                f"{classes.num_classes} classes but {len(class_weights)} class_weights"
+            )
         self.classes, self.class_weights = classes.checked(), class_weights
         self.weights = checked_weights(weights, {"cross_entropy": 1.0, "dice": 1.0})
         dims, plain = spec.spatial_dims, _is_image_sized(spec)
@@ -69,7 +71,7 @@ class Dense(Head[DensePrediction]):
         self.steps = [] if plain else _steps(spec.strides[0])
         fuse = 0 if plain else 1 + len(self.steps)
         self.fuse = nn.ModuleList(conv_block(dims, channels, channels) for _ in range(fuse))
-        self.classify = conv(dims, spec.channels[0] if plain else channels, classes.count)
+        self.classify = conv(dims, spec.channels[0] if plain else channels, classes.num_classes)
 
     def forward(
         self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None

@@ -54,10 +54,10 @@ def find_inputs(
     if given.suffix.lower() != ".json":
         return _inputs([given], given.parent, classes, reading)
     images = ManifestDataset(str(given), split)
-    if images.classes.count != classes.count:
+    if images.classes.num_classes != classes.num_classes:
         raise ValueError(
-            f"{given} has {images.classes.count} classes {images.classes.names}, "
-            f"the model {classes.count} {classes.names}"
+            f"{given} has {images.classes.num_classes} classes {images.classes.names}, "
+            f"the model {classes.num_classes} {classes.names}"
         )
     if not images.records:
         raise FileNotFoundError(f"{given}: its split {split!r} is empty")

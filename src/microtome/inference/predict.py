@@ -13,12 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..data.resizing import resized
 from ..data.stores import Source
 from ..geometry import Placement, Region, per_axis, window
 from ..structures import DataSample, Segmentation
 from .blend import BlendScores, Decide
 from .decide import highest, highest_of
-from .resize import resized
 from .tiles import TileGrid
 
 Progress = Callable[[int, int], None]  # (tiles done, tiles in all)

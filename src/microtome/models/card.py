@@ -42,7 +42,7 @@ def model_card(facts: Facts) -> str:
         ("Encoder weights", _origin(facts.origin)),
     ]
     return _TEMPLATE.format(
-        classes="\n".join(_class_row(facts.classes, i) for i in range(facts.classes.count)),
+        classes="\n".join(_class_row(facts.classes, i) for i in range(facts.classes.num_classes)),
         ignored=facts.classes.ignore_index,
         rows="\n".join(f"| {name} | {text} |" for name, text in rows),
     )

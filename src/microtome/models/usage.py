@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.stores import ArraySource, Source, open_source
 
-Levels = tuple[float, float] | Sequence[tuple[float, float]]
+Levels = tuple[float, float] | tuple[tuple[float, float], ...]
 Image = str | Path | Tensor | npt.NDArray[Any] | Source
 
 

@@ -12,7 +12,7 @@ class Classes(NamedTuple):
     """Names, colours and kinds of the K classes; background is a class like any other.
 
     Attributes:
-        names: K names; `len(classes)` is the length of the tuple, `classes.count` is K.
+        names: K names; `len(classes)` is the length of the tuple, `classes.num_classes` is K.
         things: for each class, whether its objects are counted; empty means none are.
         colours: for each class red, green, blue in 0…255; empty means the default palette.
         ignore_index: the value of pixels that are not judged; it is none of the K classes.
@@ -26,29 +26,29 @@ class Classes(NamedTuple):
     exclusive: bool = True
 
     @property
-    def count(self) -> int:
+    def num_classes(self) -> int:
         """K."""
         return len(self.names)
 
     @property
     def palette(self) -> tuple[Colour, ...]:
         """K colours: the given ones, else black for class 0 and evenly turned hues."""
-        return self.colours or tuple(_default_colour(i) for i in range(self.count))
+        return self.colours or tuple(_default_colour(i) for i in range(self.num_classes))
 
     def checked(self) -> Classes:
         """Return the table itself, or raise ValueError listing everything wrong with it."""
         wrong = []
         if not self.names:
             wrong.append("there is no class")
-        if len(set(self.names)) < self.count:
+        if len(set(self.names)) < self.num_classes:
             wrong.append(f"names repeat: {self.names}")
         for field in ("things", "colours"):
             given = len(getattr(self, field))
-            if given not in (0, self.count):
-                wrong.append(f"{self.count} names but {given} {field}")
-        if 0 <= self.ignore_index < self.count:
+            if given not in (0, self.num_classes):
+                wrong.append(f"{self.num_classes} names but {given} {field}")
+        if 0 <= self.ignore_index < self.num_classes:
             wrong.append(
-                f"ignore_index {self.ignore_index} is also the class {self.names[self.ignore_index]!r}"
+                f"ignore_index {self.ignore_index} is the class {self.names[self.ignore_index]!r}"
             )
         if wrong:
             raise ValueError("class table: " + "; ".join(wrong))

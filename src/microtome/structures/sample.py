@@ -19,7 +19,7 @@ class Segmentation:
     Attributes:
         classes: [*S] class of each pixel; ignored pixels hold `ignore_index`, in instance data too.
         instances: the objects.
-        scores: [K, *S] in a result only: the evidence that tiled inference blends before it decides.
+        scores: [K, *S] in a result only: what tiled inference blends before it decides.
     """
 
     classes: Tensor | None = None

@@ -21,5 +21,5 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     decaying = [p for p in trainable if sum(s > 1 for s in p.shape) > 1]
     chosen = {id(p) for p in decaying}
     rest = [p for p in trainable if id(p) not in chosen]
-    groups = [{"params": decaying}, {"params": rest, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decaying}, {"params": rest, "weight_decay": 0.0}]
     return [g for g in groups if g["params"]]

@@ -59,7 +59,7 @@ class History(Callback):
         row |= {k: float(v) for k, v in self._figures(trainer).items()}
         self.rows.append(row)
         log.info(in_words(row, trainer.max_epochs))
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero:
             write_table(self.rows, self.folder / "metrics.csv")
             curves(self.rows, self.folder / "training_history.png")
 

@@ -88,7 +88,9 @@ class TrainingModule(L.LightningModule):
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(batch))
         return total
 
-    def validation_step(self, batch: Sequence[DataSample], batch_idx: int) -> list[Segmentation]:
+    def validation_step(
+        self, batch: Sequence[DataSample], batch_idx: int
+    ) -> dict[str, list[Segmentation]]:
         """Predict whole images tile by tile, as `predict` does, and score them as they came."""
         results = []
         for sample in batch:
@@ -97,7 +99,7 @@ class TrainingModule(L.LightningModule):
             if sample.truth is not None:
                 self.log("val/loss", tiles.loss, batch_size=1, sync_dist=True, prog_bar=True)
                 self.evaluator.process([results[-1]], [sample.truth.to("cpu")])
-        return results
+        return {"results": results}
 
     def on_validation_epoch_end(self) -> None:
         """Log what the evaluator counted."""
@@ -127,7 +129,9 @@ def total_steps(trainer: L.Trainer) -> int:
     """
     epochs, steps = trainer.max_epochs or -1, trainer.max_steps
     if epochs < 0 and steps < 0:
-        raise ValueError("a learning-rate schedule needs an end: set trainer.max_epochs or max_steps")
+        raise ValueError(
+            "a learning-rate schedule needs an end: set trainer.max_epochs or max_steps"
+        )
     batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * (limit or 1.0))

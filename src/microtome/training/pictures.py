@@ -50,7 +50,7 @@ class SamplePictures(Callback):
         if not due or trainer.sanity_checking or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TrainingModule)
-        for sample, result in zip(batch, outputs, strict=True):
+        for sample, result in zip(batch, outputs["results"], strict=True):
             if self._drawn < self.num_samples:
                 name = f"epoch_{epoch:03d}_sample_{self._drawn:02d}.png"
                 self._draw(sample, result, pl_module, self.folder / name)

@@ -1,4 +1,4 @@
-"""One run from one resolved, plain config: what the command line does, and every worker of a cluster."""
+"""One run from one resolved, plain config: what the command line does, and each worker too."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..geometry import Placement, Shape
+from ..data.resizing import truth_at
 from ..models import Segmenter
-from ..structures import DataSample, Instances, Segmentation
+from ..structures import DataSample, Segmentation
 
 
 class TilesWithTruth:
@@ -41,23 +41,3 @@ class TilesWithTruth:
     def loss(self) -> Tensor:
         """The mean over batches of tiles."""
         return torch.stack(self._losses).mean()
-
-
-def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> Segmentation:
-    """Take the truth where a tile of `shape` lies; at another scale, the nearest pixels."""
-    if placement is None:
-        return truth
-    index = [
-        ((torch.arange(s) + 0.5) * scale + offset).long().clamp(max=size - 1)
-        for s, scale, offset, size in zip(
-            shape, placement.scale, placement.offset, placement.shape, strict=True
-        )
-    ]
-    at = torch.meshgrid(*index, indexing="ij")
-    classes = None if truth.classes is None else truth.classes[at]
-    instances = truth.instances
-    if instances is not None and instances.masks is not None:
-        cut = replace(instances.masks, maps=instances.masks.maps[(slice(None), *at)])
-        masks, kept = cut.present()
-        instances = Instances(instances.labels[kept], masks=masks)
-    return Segmentation(classes, instances)

@@ -80,7 +80,7 @@ def _write(folder: Path, splits: dict[str, Drawings], suffix: str, save: Save) -
     }
     first = next(iter(splits.values()))
     manifest = {
-        "num_classes": first.classes.count,
+        "num_classes": first.classes.num_classes,
         "class_names": first.classes.names,
         "colors": first.classes.palette,
         "spacing_um": first.spacing,
