@@ -15,6 +15,7 @@ _ROOMS = {
     "DataSample": "structures",
     "Segmentation": "structures",
     "Segmenter": "models",
+    "load_segmenter": "models",
     "evaluate": "evaluation",
     "open_source": "data.stores",
     "predict": "inference",

@@ -165,6 +165,8 @@ def broken(config, path, value):
         ("ckpt_path", "nowhere.ckpt", "no such checkpoint"),
         ("ckpt_path", "https://example.org/x.ckpt", "local files only"),
         ("modle", 3, "modle"),
+        ("model.segmenter.init_args.backbone.init_args.in_channels", 1, "3 channels, expected 1"),
+        ("model.segmenter.init_args.backbone.init_args.spatial_dims", 3, "2 axes, expected 3"),
     ],
 )
 def test_mistakes_are_refused_before_anything_starts(tissue, tmp_path, path, value, says):

@@ -29,7 +29,7 @@ def main(verb: str, args: list[str]) -> int:
         "words", nargs="*", metavar="tissue|nuclei3d a.b=c", help="what, and changes"
     )
     parser.add_argument("--output", type=Path, default=Path("demo"), help="(default: demo)")
-    given = parser.parse_args(args)
+    given = parser.parse_intermixed_args(args)
     overrides = [word for word in given.words if is_override(word)]
     named = [word for word in given.words if word not in overrides] or ["tissue"]
     if len(named) > 1 or named[0] not in EXPERIMENTS:

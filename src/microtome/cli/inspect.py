@@ -21,7 +21,7 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="change the config")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report as JSON")
-    given = parser.parse_args(args)
+    given = parser.parse_intermixed_args(args)
     try:
         config = _config(given.data, given.overrides)
     except ComposeError as error:

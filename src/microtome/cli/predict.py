@@ -55,7 +55,7 @@ def main(verb: str, args: list[str]) -> int:
 def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
     add = parser.add_argument
-    add("--ckpt_path", type=Path, required=True, metavar="FILE", help="a checkpoint, or a folder")
+    add("--ckpt_path", required=True, metavar="FILE", help="a checkpoint, or a folder")
     add("--input", type=Path, required=True, metavar="FILE|DIR|JSON", help="what to segment")
     add("--output", type=Path, required=True, metavar="DIR", help="where to write")
     add("--split", default="test", help="of a JSON manifest (default: test)")
@@ -94,11 +94,12 @@ def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:
     return trained._replace(**{k: v for k, v in said.items() if v is not None}).checked()
 
 
-def _identity(checkpoint: Path) -> str:
+def _identity(checkpoint: str) -> str:
     """Return the sha256 of what holds the weights."""
     from ..files import sha256
 
-    return sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
+    path = Path(checkpoint)
+    return sha256(path / "model.safetensors" if path.is_dir() else path)
 
 
 def _report(summary: Summary, model: Segmenter, output: Path) -> int:

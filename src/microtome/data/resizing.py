@@ -48,7 +48,8 @@ def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> 
     classes = None if truth.classes is None else truth.classes[at]
     instances = truth.instances
     if instances is not None and instances.masks is not None:
-        cut = replace(instances.masks, maps=instances.masks.maps[:, *at])
+        maps = instances.masks.maps.movedim(0, -1)[at].movedim(-1, 0)
+        cut = replace(instances.masks, maps=maps)
         masks, kept = cut.present()
         instances = Instances(instances.labels[kept], masks=masks)
     return Segmentation(classes, instances)

@@ -61,14 +61,16 @@ class TrainingModule(L.LightningModule):
         self.evaluator = Evaluator(segmenter.classes)
         self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
 
-    def setup(self, stage: str) -> None:
-        """Before training: tell the segmenter how its data is read, and its statistics."""
-        if stage != "fit":
-            return
-        data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+    def learn_about(self, data: DataModule) -> None:
+        """Before training: how images are read, their statistics, and whether the model takes them.
+
+        Raises ValueError when an image does not fit the model, and what transforms raise.
+        """
         self.model.usage = self.model.usage._replace(**data.usage())
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())
+        for samples in data.splits.values():
+            self.model.prepare([samples[0]])
 
     def on_train_batch_start(self, batch: Sequence[DataSample], batch_idx: int) -> None:
         """Seed the model's own chance (drop-path, sampled points): there is no state to save."""

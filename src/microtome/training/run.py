@@ -71,6 +71,8 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
 
 
 def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Run:
+    with refusing():
+        built.model.learn_about(built.data)
     trial = bool(built.trainer.fast_dev_run)
     folder = None if trial else _folder(Path(built.runs) / built.name, built.ckpt_path)
     callbacks: list[Callback] = []
@@ -83,8 +85,7 @@ def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Ru
     with _logged(folder):
         _introduce(built, trainer, folder)
         trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
-        if folder is not None:
-            log.info(f"checkpoints, curves and pictures: {folder}")
+        log.info(f"done       {folder or 'the trial'}")
     return Run(built.model, built.data, folder, _figures(trainer))
 
 

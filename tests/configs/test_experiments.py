@@ -1,0 +1,127 @@
+"""Every shipped experiment goes through fit, validate and predict on small data in its layout."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from microtome.cli import main
+from microtome.cli.compose import PACKAGED
+from microtome.data.synthetic import write_nuclei
+
+QUICK = [
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.accelerator=cpu",
+    "data.init_args.workers=0",
+    "data.init_args.batch_size=2",
+]
+FLAT = [
+    "model.segmenter.init_args.backbone.init_args.options={strides: [1, 2, 2], filters: [8, 8, 8]}",
+    "data.init_args.crop=32",
+    "model.tile=32",
+]
+
+
+@pytest.fixture
+def layouts(tissue, tmp_path):
+    """What each experiment needs to be told, beside data as it expects it."""
+    return {
+        "demo": lambda: [f"data.init_args.manifest={tissue}", *FLAT],
+        "demo_nuclei3d": lambda: _nuclei(tmp_path),
+        "dermoscopy": lambda: _lesions(tmp_path),
+        "glands": lambda: _glands(tmp_path, tissue.parent),
+        "glands_grades": lambda: _glands(tmp_path, tissue.parent, graded=True),
+    }
+
+
+def _nuclei(folder):
+    manifest = write_nuclei(folder / "data", {"train": 2, "val": 1, "test": 1}, (8, 32, 32))
+    options = "{strides: [1, [1, 2, 2], 2], filters: [4, 8, 8]}"
+    return [
+        f"data.init_args.manifest={manifest}",
+        f"model.segmenter.init_args.backbone.init_args.options={options}",
+        "data.init_args.crop=[8,16,16]",
+        "model.tile=[8,16,16]",
+    ]
+
+
+def _lesions(folder):
+    """Dark discs on bright skin, masks of 0 and 255."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for i in range(6):
+        y, x = np.mgrid[:48, :64]
+        disc = (y - 24) ** 2 + (x - rng.integers(20, 44)) ** 2 < 150
+        skin = (200 - 120 * disc[..., None] + rng.integers(0, 9, (48, 64, 3))).astype(np.uint8)
+        Image.fromarray(skin).save(folder / "images" / f"ISIC_{i}.jpg")
+        Image.fromarray((255 * disc).astype(np.uint8)).save(
+            folder / "masks" / f"ISIC_{i}_segmentation.png"
+        )
+    place = "data.init_args.manifest"
+    return [
+        f"{place}.folders.images={folder / 'images'}",
+        f"{place}.folders.masks={folder / 'masks'}",
+        f"{place}.split={{val: {{last: 2}}, test: {{fraction: 0.2}}}}",
+        "data.init_args.resize=32",
+        "model.tile=32",
+        FLAT[0],
+    ]
+
+
+def _glands(folder, tissue, graded=False):
+    """The synthetic tissue's objects, with a table of patients and grades."""
+    rows = [
+        (path.stem, i % 4, "benign" if i % 2 else "malignant")
+        for i, path in enumerate(sorted((tissue / "images").glob("*.png")))
+    ]
+    table = folder / "grade.csv"
+    with table.open("w", newline="") as f:
+        csv.writer(f).writerows([("name", "patient_id", "grade"), *rows])
+    place = "data.init_args.manifest"
+    words = [
+        f"{place}.folders.images={tissue / 'images'}",
+        f"{place}.folders.labels={tissue / 'labels'}",
+        f"{place}.folders.group_table.csv={table}",
+        f"{place}.split={{val: {{groups: [1]}}, test: {{groups: [2]}}}}",
+        "data.init_args.crops_per_image=1",
+        *FLAT,
+    ]
+    return [*words, f"{place}.class_table.csv={table}"] if graded else words
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (PACKAGED / "experiment").glob("*.yaml")))
+def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, capsys):
+    assert name in layouts, "describe the new experiment's data in `layouts`"
+    runs = f"runs={tmp_path / 'runs'}"
+    assert main(["fit", "--config", name, *QUICK, *layouts[name](), runs]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    checkpoint = str(run / "checkpoints" / "best.ckpt")
+    assert main(["validate", "--ckpt_path", checkpoint]) == 0
+    out = tmp_path / "out"
+    words = ["--input", str(run / "data.json"), "--output", str(out), "--device", "cpu"]
+    assert main(["predict", "--ckpt_path", checkpoint, *words]) == 0
+    assert list((out / "predictions_overlays").rglob("*.png"))
+    assert (out / "metrics.json").exists()
+
+
+OPTIONS = [
+    (folder.relative_to(PACKAGED).as_posix(), option.stem)
+    for folder in sorted(p for p in PACKAGED.rglob("*") if p.is_dir() and p.name != "experiment")
+    for option in sorted(folder.glob("*.yaml"))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_of_every_group_trains(group, option, tissue, tmp_path):
+    data = [f"data.init_args.manifest={tissue}", "data.init_args.crop=32", "model.tile=64"]
+    chosen = f"{group}={option}"
+    if group == "model/backbone" and option != "unet":
+        data.append("~model.segmenter.init_args.backbone.init_args.options")
+    if chosen == "model=pretrained":
+        data.append("~model.segmenter.init_args.backbone.init_args.options")
+    words = ["fit", "--config", "demo", chosen, *data, *QUICK, f"runs={tmp_path}"]
+    assert main(words) == 0

@@ -1,0 +1,76 @@
+"""What README and docs tell a user to type runs as written."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import tiny_config
+from microtome.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands():
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0] == "microtome":
+                    yield pytest.param(words[1:], id=f"{page.stem}: {' '.join(words)[:60]}")
+
+
+@pytest.fixture(scope="module")
+def place(tissue, tmp_path_factory):
+    """A folder as `make demo` leaves it, but small."""
+    from microtome.training.run import run
+
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(tissue.parent, folder / "demo" / "data")
+    shutil.copy(
+        next((folder / "demo" / "data" / "images").iterdir()),
+        folder / "demo" / "data" / "images" / "tissue_0060.png",
+    )
+    config = tiny_config(folder / "demo" / "data" / "manifest.json", folder / "demo" / "runs")
+    run("fit", {**config, "name": "demo"})
+    return folder
+
+
+def test_the_python_of_the_readme_runs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    (code,) = blocks(ROOT / "README.md", "python")
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["result"].classes.shape == (64, 64)
+    assert names["model"].classes.names[2] == "gland"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", list(commands()))
+def test_commands_run_as_written(words, place, monkeypatch):
+    monkeypatch.chdir(place)
+    if words[0] in ("fit", "demo") and "--help" not in words:
+        words = [*words, "trainer.max_epochs=1", "data.init_args.workers=0"]
+    assert main(words) == 0
+
+
+@pytest.mark.slow
+def test_the_experiment_file_of_the_how_to_runs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    (text,) = [b for b in blocks(ROOT / "docs/how-to/train.md", "yaml") if "defaults:" in b]
+    Path("mine.yaml").write_text(text)
+    words = ["fit", "--config", "mine.yaml", "trainer.max_epochs=1", "data.init_args.workers=0"]
+    assert main(words) == 0
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
