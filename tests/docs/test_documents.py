@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import tiny_config
 from microtome.cli import main
+from small_runs import tiny_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

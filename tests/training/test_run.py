@@ -10,12 +10,12 @@ import yaml
 from lightning.pytorch import Callback
 from PIL import Image
 
-from conftest import tiny_config
 from microtome.files import CorruptFileError, verify_file
 from microtome.models import load_segmenter
 from microtome.training.checkpoint import read_header
 from microtome.training.parser import ConfigError
 from microtome.training.run import run
+from small_runs import tiny_config
 
 
 def weights_of(done):

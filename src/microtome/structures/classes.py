@@ -47,9 +47,8 @@ class Classes(NamedTuple):
             if given not in (0, self.num_classes):
                 wrong.append(f"{self.num_classes} names but {given} {field}")
         if 0 <= self.ignore_index < self.num_classes:
-            wrong.append(
-                f"ignore_index {self.ignore_index} is the class {self.names[self.ignore_index]!r}"
-            )
+            taken = self.names[self.ignore_index]
+            wrong.append(f"ignore_index {self.ignore_index} is also the class {taken!r}")
         if wrong:
             raise ValueError("class table: " + "; ".join(wrong))
         return self
