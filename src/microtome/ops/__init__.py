@@ -2,5 +2,13 @@
 
 from __future__ import annotations
 
+from . import deform_attn, masks_to_boxes, point_sample
+from .backend import Backend, choose, using
+
+__all__ = ["BACKENDS", "Backend", "choose", "using"]
+
 # operator -> backend -> why it cannot be used here, "" when it can
-BACKENDS: dict[str, dict[str, str]] = {"masks_to_boxes": {"reference": ""}}
+BACKENDS: dict[str, dict[str, str]] = {
+    operator.__name__.rpartition(".")[2]: {b.name: b.lacking for b in operator.BACKENDS}
+    for operator in (deform_attn, masks_to_boxes, point_sample)
+}
