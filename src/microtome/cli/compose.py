@@ -80,15 +80,25 @@ def _composed(path: Path, overrides: list[str]) -> dict[str, Any]:
 
     root = _root(path)
     search = [] if root == PACKAGED else [f"hydra.searchpath=[file://{PACKAGED}]"]
+    name = path.relative_to(root).with_suffix("").as_posix()
     try:
         with initialize_config_dir(str(root), version_base="1.3", job_name="microtome"):
-            name = path.relative_to(root).with_suffix("").as_posix()
             composed = compose_groups(name, overrides=[*search, *overrides])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
+        if added := _added(overrides, str(error)):
+            return _composed(path, added)
         raise ComposeError(_in_words(path, error)) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
+
+
+def _added(overrides: list[str], message: str) -> list[str] | None:
+    """Let `group=option` add a group that the file does not name."""
+    missing = re.match(r"Could not override '(.+)'\.\sNo match in the defaults list", message)
+    if missing is None:
+        return None
+    return [f"+{o}" if o.startswith(f"{missing[1]}=") else o for o in overrides]
 
 
 def _in_words(path: Path, error: Exception) -> str:

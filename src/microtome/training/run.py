@@ -130,6 +130,9 @@ def _trainer(
             TensorBoardLogger(folder, name="tensorboard", version="") if folder else False
         )
     options["enable_checkpointing"] = folder is not None
+    if (options["max_epochs"] or 0) > 0:  # a run shorter than the interval is validated at its end
+        interval = options["check_val_every_n_epoch"]
+        options["check_val_every_n_epoch"] = interval and min(interval, options["max_epochs"])
     options["plugins"] = [*options.get("plugins", []), WholeFiles()]
     return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
 
