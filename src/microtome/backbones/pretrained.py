@@ -16,6 +16,7 @@ from torch import Tensor
 from ..structures import Pyramid, PyramidSpec
 from . import Backbone, Normalisation, TokenBackbone, Tokens
 from .published import NONE, Config, Published, came_from, statistics
+from .tokens import kept, on_grid, take
 
 __all__ = ["PretrainedPyramid", "PretrainedViT"]
 
@@ -99,8 +100,8 @@ class PretrainedViT(_Pretrained, TokenBackbone):
         embedded = self.vit._pos_embed(x)
         x, positions = embedded if isinstance(embedded, tuple) else (embedded, None)
         if keep is not None:
-            index = _kept(keep)
-            x = torch.cat([x[:, :prefix], _take(x[:, prefix:], index)], 1)
+            index = kept(keep)
+            x = torch.cat([x[:, :prefix], take(x[:, prefix:], index)], 1)
             positions = None if positions is None else self._kept_positions(positions, index)
         return Tokens(self.vit.norm_pre(x), grid, prefix, keep, positions)
 
@@ -116,14 +117,7 @@ class PretrainedViT(_Pretrained, TokenBackbone):
 
     def to_map(self, tokens: Tokens) -> Tensor:
         """Final norm, prefix off: [B, C, *grid], zeros where tokens were dropped."""
-        x: Tensor = self.vit.norm(tokens.x)
-        x = x[:, tokens.prefix :]  # [B, N, C]
-        if tokens.keep is not None:
-            index = _kept(tokens.keep)[..., None].expand(-1, -1, x.shape[2])
-            full = x.new_zeros(len(x), tokens.keep[0].numel(), x.shape[2])
-            x = full.scatter(1, index, x)
-        maps: Tensor = x.mT.unflatten(2, tokens.grid)
-        return maps
+        return on_grid(tokens._replace(x=self.vit.norm(tokens.x)))
 
     @property
     def _own_positions(self) -> bool:
@@ -221,17 +215,3 @@ class PretrainedPyramid(_Pretrained):
 
 def _is_channels_last(net: Any) -> bool:
     return str(getattr(net, "output_fmt", "")).endswith("NHWC")
-
-
-def _kept(keep: Tensor) -> Tensor:
-    """[B, *grid] bool -> [B, n] indices of the kept tokens, in order."""
-    flat = keep.flatten(1)
-    counts = flat.sum(1)
-    if not counts.eq(counts[0]).all():
-        raise ValueError(f"keep must keep equally many units of each image, got {counts.tolist()}")
-    return flat.nonzero()[:, 1].view(len(flat), -1)
-
-
-def _take(x: Tensor, index: Tensor) -> Tensor:
-    """[B, N, C] and [B, n] -> [B, n, C]."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))

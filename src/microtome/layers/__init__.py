@@ -1,6 +1,23 @@
 """The N-D alphabet: the number of axes is an argument, or read off the input."""
 
-from .conv import conv, conv_block, group_norm
+from .attention import Block
+from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches
+from .deformable import DeformableAttention
+from .positions import centres, sincos_positions
 from .resize import resize_maps
 
-__all__ = ["conv", "conv_block", "group_norm", "resize_maps"]
+__all__ = [
+    "Block",
+    "DeformableAttention",
+    "Norm",
+    "centres",
+    "conv",
+    "conv_block",
+    "doubling",
+    "group_norm",
+    "max_pool",
+    "norm",
+    "patches",
+    "resize_maps",
+    "sincos_positions",
+]

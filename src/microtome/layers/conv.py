@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import gcd
+from typing import Literal
 
 from torch import nn
 
-_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
-    1: nn.Conv1d,
-    2: nn.Conv2d,
-    3: nn.Conv3d,
-}
+from ..geometry import per_axis
+
+Norm = Literal["group", "batch"]
+
+_Layers = dict[int, Callable[..., nn.Module]]  # by the number of axes
+_CONV: _Layers = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_DOUBLING: _Layers = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL: _Layers = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_BATCH_NORM: _Layers = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def conv(
-    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 1, bias: bool = True
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    bias: bool = True,
+    stride: int | Sequence[int] = 1,
+    groups: int = 1,
 ) -> nn.Module:
-    """A convolution that keeps the spatial shape; `kernel_size` is odd, in pixels."""
+    """A convolution that divides the spatial shape by `stride`, rounding up.
+
+    `kernel_size` is odd, in pixels; `stride` is one number or one per axis.
+    """
     return _CONV[spatial_dims](
-        in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=per_axis(stride, spatial_dims),
+        padding=kernel_size // 2,
+        groups=groups,
+        bias=bias,
     )
+
+
+def patches(patch: Sequence[int], in_channels: int, out_channels: int) -> nn.Module:
+    """A convolution that turns each patch of pixels, `patch` per axis, into one vector."""
+    size = tuple(patch)
+    return _CONV[len(size)](in_channels, out_channels, size, stride=size)
+
+
+def doubling(spatial_dims: int, channels: int) -> nn.Module:
+    """A transposed convolution that doubles the spatial shape."""
+    return _DOUBLING[spatial_dims](channels, channels, 2, stride=2)
+
+
+def max_pool(stride: Sequence[int]) -> nn.Module:
+    """Largest of three pixels per axis; divides the spatial shape by `stride`, rounding up."""
+    return _POOL[len(stride)](3, stride=tuple(stride), padding=1)
+
+
+def norm(kind: Norm, spatial_dims: int, channels: int) -> nn.Module:
+    """Group norm, or batch norm, which Lightning's `sync_batchnorm` joins over processes."""
+    if kind == "group":
+        return group_norm(channels)
+    return _BATCH_NORM[spatial_dims](channels)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -96,7 +96,8 @@ def flip_offset_rows(rows: Tensor, spatial_dims: int = 2) -> Tensor:
 
     Foreign weights (Deformable DETR, Mask2Former) hold rows [H * L * P * D, ...] with x first.
     """
-    return rows.unflatten(0, (-1, spatial_dims)).flip(1).flatten(0, 1)
+    flipped: Tensor = rows.unflatten(0, (-1, spatial_dims)).flip(1).flatten(0, 1)
+    return flipped
 
 
 def _star(heads: int, levels: int, points: int, spatial_dims: int) -> Tensor:

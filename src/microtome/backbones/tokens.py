@@ -1,0 +1,35 @@
+"""Tokens that are kept, taken, and laid back on their grid."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from . import Tokens
+
+
+def kept(keep: Tensor) -> Tensor:
+    """[B, *grid] bool -> [B, n] indices of the kept tokens, in order.
+
+    Raises ValueError when not equally many tokens of each image are kept.
+    """
+    flat = keep.flatten(1)
+    counts = flat.sum(1)
+    if not counts.eq(counts[0]).all():
+        raise ValueError(f"keep must keep equally many units of each image, got {counts.tolist()}")
+    return flat.nonzero()[:, 1].view(len(flat), -1)
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """[B, N, C] and [B, n] -> [B, n, C]."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+
+
+def on_grid(tokens: Tokens) -> Tensor:
+    """Prefix off: [B, C, *grid], zeros where tokens were dropped."""
+    x = tokens.x[:, tokens.prefix :]  # [B, N, C]
+    if tokens.keep is not None:
+        index = kept(tokens.keep)[..., None].expand(-1, -1, x.shape[2])
+        full = x.new_zeros(len(x), tokens.keep[0].numel(), x.shape[2])
+        x = full.scatter(1, index, x)
+    maps: Tensor = x.mT.unflatten(2, tokens.grid)
+    return maps
