@@ -39,10 +39,12 @@ def test_a_users_own_group_stands_beside_the_packaged_ones(tmp_path):
     assert compose(file, ["trainer=short"])["trainer"]["max_epochs"] == 2
 
 
-def test_a_group_that_the_file_does_not_name_is_added():
+def test_a_group_that_the_file_does_not_name_is_explained(tmp_path):
     assert compose("demo", ["strategy=ddp"])["trainer"]["strategy"] == "ddp"
-    with pytest.raises(ComposeError, match="strategy/nope"):
-        compose("demo", ["strategy=nope"])
+    file = tmp_path / "mine.yaml"
+    file.write_text("defaults: [/trainer: default, _self_]\n")
+    with pytest.raises(ComposeError, match="add `- /strategy: OPTION`"):
+        compose(file, ["strategy=ddp"])
 
 
 def test_composition_equals_the_plain_file(tmp_path):

@@ -86,19 +86,9 @@ def _composed(path: Path, overrides: list[str]) -> dict[str, Any]:
             composed = compose_groups(name, overrides=[*search, *overrides])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        if added := _added(overrides, str(error)):
-            return _composed(path, added)
         raise ComposeError(_in_words(path, error)) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
-
-
-def _added(overrides: list[str], message: str) -> list[str] | None:
-    """Let `group=option` add a group that the file does not name."""
-    missing = re.match(r"Could not override '(.+)'\.\sNo match in the defaults list", message)
-    if missing is None:
-        return None
-    return [f"+{o}" if o.startswith(f"{missing[1]}=") else o for o in overrides]
 
 
 def _in_words(path: Path, error: Exception) -> str:
@@ -111,6 +101,8 @@ def _in_words(path: Path, error: Exception) -> str:
     lines = str(error).splitlines()
     extra = ("Config search path", "Set the environment", "See https", "To append to your default")
     told = [line for line in itertools.takewhile(lambda s: not s.startswith(extra), lines) if line]
+    if missing := re.match(r"Could not override '(.+)'\.\sNo match", str(error)):
+        told = [f"its `defaults:` have no {missing[1]}; add `- /{missing[1]}: OPTION` to them"]
     return f"{path.name}: " + "\n  ".join(told)
 
 

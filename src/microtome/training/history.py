@@ -65,9 +65,7 @@ class History(Callback):
 
     def _figures(self, trainer: Trainer) -> dict[str, Any]:
         wanted = ("train/", "val/") if self._validated else ("train/",)
-        metrics = trainer.callback_metrics
-        figures = {k: v for k, v in metrics.items() if k.startswith(wanted)}
-        return {k.removesuffix("_epoch"): v for k, v in figures.items() if not k.endswith("_step")}
+        return {k: v for k, v in trainer.callback_metrics.items() if k.startswith(wanted)}
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""

@@ -85,9 +85,11 @@ class TrainingModule(L.LightningModule):
             raise ValueError(f"training images without truth: {names}")
         losses = self.model.losses(self.model(images, targets), targets)
         total = self.model.total(losses)
-        self.log("train/loss", total, on_epoch=True, prog_bar=True, batch_size=len(batch))
-        parts = {f"train/{k}": v for k, v in losses.items()}
-        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(batch))
+        self.log("loss", total, prog_bar=True, batch_size=len(batch))
+        figures = {f"train/{k}": v for k, v in {"loss": total, **losses}.items()}
+        self.log_dict(
+            figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch)
+        )
         return total
 
     def validation_step(
@@ -106,8 +108,8 @@ class TrainingModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log what the evaluator counted."""
         metrics = {f"val/{k}": v for k, v in self.evaluator.evaluate().items()}
-        self.log_dict(metrics)
-        self.log("val_miou", metrics["val/miou"], prog_bar=True, logger=False)
+        self.log_dict(metrics, sync_dist=True)  # equal on all ranks: the matrix was summed
+        self.log("val_miou", metrics["val/miou"], prog_bar=True, logger=False, sync_dist=True)
         self.evaluator.reset()
 
     def configure_optimizers(self) -> Any:
