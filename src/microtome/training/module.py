@@ -87,9 +87,7 @@ class TrainingModule(L.LightningModule):
         total = self.model.total(losses)
         self.log("loss", total, prog_bar=True, batch_size=len(batch))
         figures = {f"train/{k}": v for k, v in {"loss": total, **losses}.items()}
-        self.log_dict(
-            figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch)
-        )
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
         return total
 
     def validation_step(
