@@ -1,52 +1,38 @@
-"""Positions of the cells of a map, in any number of axes.
+"""Positions of the cells of a grid, in any number of axes.
 
-B batch, D axes, N cells, E features, *S the map's shape. An image may end before its map does:
-`extents` [B, D] says where, in cells.
+N cells in array order, D axes, E features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, pi
 
 import torch
 from torch import Tensor
 
-__all__ = ["map_extents", "sine_positions", "valid_cells"]
+__all__ = ["centres", "sincos_positions"]
 
 TEMPERATURE = 10_000.0
 
 
-def map_extents(shapes: Tensor, canvas: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Images of `shapes` [B, D] pixels on a canvas, in cells of a map [..., *shape] of it."""
-    scale = [s / c for s, c in zip(shape, canvas, strict=True)]
-    return shapes * torch.tensor(scale, device=shapes.device)
+def centres(shape: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """[N, D] centres of the cells, array order, 0…1 from border to border."""
+    axes = [(torch.arange(s, device=device) + 0.5) / s for s in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
 
 
-def valid_cells(shape: Sequence[int], extents: Tensor) -> Tensor:
-    """[B, *S] bool: True where a cell holds at least one pixel of the image."""
-    axes = [torch.arange(s, device=extents.device) for s in shape]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    return (grid < extents.view(-1, *[1] * len(shape), len(shape))).all(-1)
+def sincos_positions(
+    shape: Sequence[int], features: int, device: torch.device | None = None
+) -> Tensor:
+    """[N, E] fixed positions: per axis the sines, then the cosines, of all frequencies.
 
-
-def sine_positions(shape: Sequence[int], extents: Tensor, features: int) -> Tensor:
-    """Sines and cosines of the relative place along each axis (Carion et al., DETR, 2020).
-
-    Each axis gets the same number of features; those that are too many are cut off at the end.
-
-    Returns:
-        [B, N, features], the cells in array order.
+    In two dimensions the numbers are those of the masked autoencoder (He et al., 2022). Features
+    that the axes cannot share evenly are zeros at the end.
     """
-    dims = len(shape)
-    each = 2 * ceil(features / (2 * dims))
-    powers = torch.arange(0, each, 2, device=extents.device) / each
-    parts = []
-    for axis, size in enumerate(shape):
-        cells = torch.arange(1, size + 1, device=extents.device)
-        places = 2 * pi * cells / (extents[:, axis, None] + 1e-6)  # [B, S]
-        angles = places[..., None] / TEMPERATURE**powers
-        waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(2)
-        around = [1 if other != axis else size for other in range(dims)]
-        parts.append(waves.view(-1, *around, each).expand(-1, *shape, each))
-    return torch.cat(parts, -1).flatten(1, -2)[..., :features]
+    count = features // (2 * len(shape))
+    frequencies = TEMPERATURE ** -(torch.arange(count, device=device) / count)
+    axes = [torch.arange(s, device=device) for s in shape]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)  # [N, D]
+    angles = grid[..., None] * frequencies
+    waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(1)
+    return torch.nn.functional.pad(waves, (0, features - waves.shape[1]))
