@@ -1,0 +1,76 @@
+"""Point sampling, against grid_sample's formula, transformers and SciPy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from transformers.models.mask2former.modeling_mask2former import sample_point
+
+from microtome.ops.point_sample import BACKENDS, point_sample
+from microtome.testing import OperatorContract
+
+SHAPE = (3, 4, 5)
+
+
+def arguments(dims, dtype=torch.float32, count=6):
+    generator = torch.Generator().manual_seed(dims)
+    maps = torch.randn(2, 3, *SHAPE[-dims:], generator=generator, dtype=torch.float64)
+    points = torch.rand(2, count, dims, generator=generator, dtype=torch.float64) * 1.4 - 0.2
+    return maps.to(dtype), points.to(torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+class TestPointSample(OperatorContract):
+    name = "point_sample"
+    backends = BACKENDS
+
+    def call(self, *args):
+        return point_sample(*args)
+
+    def make(self, spatial_dims, dtype):
+        return arguments(spatial_dims, dtype)
+
+    def empty(self, spatial_dims):
+        return arguments(spatial_dims, count=0)
+
+
+def test_in_two_dimensions_it_is_that_of_transformers():
+    maps, points = arguments(2)
+    theirs = sample_point(maps, points.flip(-1), align_corners=False)
+    torch.testing.assert_close(point_sample(maps, points), theirs)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("mode, order", [("linear", 1), ("nearest", 0)])
+def test_it_is_scipys_interpolation(dims, mode, order):
+    maps, points = arguments(dims)
+    shape = torch.tensor(maps.shape[2:])
+    ours = point_sample(maps, points, mode)
+    for i in range(2):
+        pixels = (points[i] * shape - 0.5).T.numpy()  # pixel i has its centre at i
+        how = {"order": order, "mode": "grid-constant"}
+        theirs = [map_coordinates(m.numpy(), pixels, **how) for m in maps[i]]
+        np.testing.assert_allclose(ours[i].numpy(), np.stack(theirs), rtol=1e-5, atol=1e-5)
+
+
+def test_points_are_in_array_order():
+    maps = torch.arange(20.0).view(1, 1, 4, 5)
+    points = torch.tensor([[[2.5 / 4, 0.5 / 5], [0.5 / 4, 2.5 / 5], [1.5 / 4, 1 / 5]]])
+    torch.testing.assert_close(point_sample(maps, points).flatten(), torch.tensor([10, 2, 5.5]))
+
+
+def test_nearest_keeps_classes_whole():
+    maps = torch.tensor([[[1.0, 7.0]]])
+    points = torch.tensor([[[0.49], [0.51]]])
+    assert point_sample(maps, points, "nearest").flatten().tolist() == [1, 7]
+    assert point_sample(maps, points).flatten().tolist() == pytest.approx([3.88, 4.12])
+
+
+def test_all_that_does_not_fit_is_listed():
+    maps, points = arguments(2)
+    wrong = r"`linear` or `nearest`, got 'cubic'; maps must be floating point, got torch\.int64"
+    with pytest.raises(ValueError, match=wrong):
+        point_sample(maps.long(), points, "cubic")
+    with pytest.raises(ValueError, match=r"float32 or float64, got torch\.float16"):
+        point_sample(maps, points.half())
+    with pytest.raises(ValueError, match=r"are \[2, P, 2\], got \[2, 6, 3\]"):
+        point_sample(maps, arguments(3)[1])
