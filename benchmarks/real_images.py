@@ -1,7 +1,7 @@
 """`python -m benchmarks.real_images RUN [--otsu dark]`: a run on its validation images.
 
-Predicts the validation split of RUN/data.json with RUN/checkpoints/best.ckpt into RUN/validation, as
-`microtome predict` does, and prints the table of docs/benchmarks.md, with baselines.
+Predicts the validation split of RUN/data.json with RUN/checkpoints/best.ckpt into RUN/validation,
+as `microtome predict` does, and prints the table of docs/benchmarks.md, with baselines.
 """
 
 from __future__ import annotations

@@ -117,6 +117,17 @@ OPTIONS = [
 
 
 @pytest.mark.slow
+def test_two_processes_write_one_run(tissue, tmp_path):
+    data = [f"data.init_args.manifest={tissue}", *FLAT, *QUICK]
+    words = ["fit", "--config", "demo", "strategy=ddp", "trainer.devices=2", *data]
+    command = [sys.executable, "-m", "microtome", *words, f"runs={tmp_path}"]
+    told = subprocess.run(command, check=True, timeout=300, capture_output=True, text=True).stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+    assert told.count("epoch 1/1") == 1
+    assert len((tmp_path / "demo" / "metrics.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_of_every_group_trains(group, option, tissue, tmp_path):
     data = [f"data.init_args.manifest={tissue}", "data.init_args.crop=32", "model.tile=64"]

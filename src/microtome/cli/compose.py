@@ -115,6 +115,6 @@ def _addressed(override: str, path: Path) -> str:
     if override[0] in "+~":
         return override
     group = override.partition("=")[0].partition("@")[0].strip("/")
-    if any((root / group).is_dir() for root in (_root(path), PACKAGED)):
-        return override
+    if any(any((root / group).glob("*.yaml")) for root in (_root(path), PACKAGED)):
+        return override  # a group; a folder such as `runs` beside the file is none
     return f"++{override}"

@@ -19,7 +19,7 @@ class SamplePictures(Callback):
 
     Args:
         folder: where to write.
-        save_every: epochs between pictures; the first epoch always has some.
+        save_every: epochs between pictures, at least; the first validation always has some.
         num_samples: how many of the first validation images; 0 writes none.
     """
 
@@ -29,11 +29,15 @@ class SamplePictures(Callback):
                 f"expected save_every >= 1 and num_samples >= 0, got {save_every}, {num_samples}"
             )
         self.folder, self.save_every, self.num_samples = folder, save_every, num_samples
-        self._drawn = 0
+        self._drawn = num_samples  # so many of this validation
+        self._last: int | None = None  # the epoch of the last pictures
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count from the first sample again."""
-        self._drawn = 0
+        """Count from the first sample again, when pictures are due."""
+        epoch = trainer.current_epoch + 1
+        due = self._last is None or epoch - self._last >= self.save_every
+        if due and not trainer.sanity_checking and trainer.is_global_zero:
+            self._drawn, self._last = 0, epoch
 
     def on_validation_batch_end(
         self,
@@ -45,14 +49,10 @@ class SamplePictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw what `validation_step` returned."""
-        epoch = trainer.current_epoch + 1
-        due = epoch == 1 or epoch % self.save_every == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero:
-            return
         assert isinstance(pl_module, TrainingModule)
         for sample, result in zip(batch, outputs["results"], strict=True):
             if self._drawn < self.num_samples:
-                name = f"epoch_{epoch:03d}_sample_{self._drawn:02d}.png"
+                name = f"epoch_{trainer.current_epoch + 1:03d}_sample_{self._drawn:02d}.png"
                 self._draw(sample, result, pl_module, self.folder / name)
                 self._drawn += 1
 

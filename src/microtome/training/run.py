@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from ..data.datamodule import DataModule
+from ..evaluation import scores
 from ..files import whole
 from .checkpoint import Header, WholeFiles, keepers, local
 from .history import History
+from .logbook import introduce, logged, quiet
 from .module import TrainingModule
 from .parser import ConfigError, make_parser, parse, plain, refusing
 from .pictures import SamplePictures
@@ -63,27 +65,32 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
         with refusing():
             local(checked.ckpt_path)
     seed_everything(checked.seed, workers=True, verbose=False)
-    with refusing(), _quiet():
+    if not _leads():
+        log.setLevel(logging.WARNING)
+    with refusing(), quiet():
         built = parser.instantiate(checked)
     _inspect(built.data)
-    with _quiet():
+    with quiet():
         return _fit(built, resolved, live) if verb == "fit" else _validate(built, live)
 
 
 def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Run:
     with refusing():
         built.model.learn_about(built.data)
+        _check_monitor(built.monitor, built.data)
     trial = bool(built.trainer.fast_dev_run)
-    folder = None if trial else _folder(Path(built.runs) / built.name, built.ckpt_path)
+    folder = None if trial else Path(built.runs) / built.name
     callbacks: list[Callback] = []
-    if folder is not None:
+    if folder is not None and _leads():
+        folder = _claimed(folder, built.ckpt_path)
         with whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
         built.data.write(folder)
+    if folder is not None:
         callbacks = _recorders(built, folder, resolved)
     trainer = _trainer(built, folder, callbacks, live)
-    with _logged(folder):
-        _introduce(built, trainer, folder)
+    with logged(folder if _leads() else None):
+        introduce(built, trainer, folder)
         trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
         log.info(f"done       {folder or 'the trial'}")
     return Run(built.model, built.data, folder, _figures(trainer))
@@ -137,7 +144,12 @@ def _trainer(
     return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
 
 
-def _folder(wanted: Path, ckpt_path: str | None) -> Path:
+def _leads() -> bool:
+    """Whether this is the process that writes; the others take over its folder from Lightning."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def _claimed(wanted: Path, ckpt_path: str | None) -> Path:
     """Go on in the folder of the run's own checkpoint; else make one that no run has used."""
     if ckpt_path and Path(ckpt_path).resolve().parent == (wanted / "checkpoints").resolve():
         return wanted
@@ -158,53 +170,14 @@ def _inspect(data: DataModule) -> None:
         raise ConfigError(report.text())
 
 
-def _introduce(built: Namespace, trainer: Trainer, folder: Path | None) -> None:
-    model = built.model.model
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    everything = sum(p.numel() for p in model.parameters())
-    log.info(f"run        {folder or 'a trial: nothing is written'}")
-    log.info(f"data       {built.data.in_words()}")
-    log.info(
-        f"model      {type(model.backbone).__name__} + {type(model.head).__name__}, "
-        f"{everything / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trainable"
-    )
-    log.info(f"device     {trainer.strategy.root_device}, precision {trainer.precision}")
+def _check_monitor(monitor: str, data: DataModule) -> None:
+    """Refuse a metric that no epoch will have, before an epoch is spent on finding out."""
+    count = data.classes.num_classes
+    known = scores(torch.zeros(count, count), data.classes.names)
+    names = ["train/loss", "val/loss", *(f"val/{key}" for key in known)]
+    if monitor not in names:
+        raise ValueError(f"monitor: expected one of {', '.join(names)}, got {monitor!r}")
 
 
 def _figures(trainer: Trainer) -> dict[str, float]:
     return {k: float(v) for k, v in trainer.callback_metrics.items()}
-
-
-@contextmanager
-def _logged(folder: Path | None) -> Iterator[None]:
-    """Write what is logged meanwhile to `training.log`."""
-    if folder is None:
-        yield
-        return
-    handler = logging.FileHandler(folder / "training.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(min(log.level or logging.INFO, logging.INFO))
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's advertisements and hints that do not hold here."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for hint in (
-            ".*does not have many workers.*",  # how many pays depends on the machine
-            ".*number of training batches .* is smaller than the logging interval.*",
-            ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, with recent torch
-            ".*Checkpoint directory .* exists and is not empty.*",
-            ".*The dirpath has changed from.*",  # a run that starts from another run's checkpoint
-            ".*callbacks used to create the checkpoint need to be provided.*",  # validating
-        ):
-            warnings.filterwarnings("ignore", hint)
-        yield
