@@ -39,6 +39,14 @@ def test_a_users_own_group_stands_beside_the_packaged_ones(tmp_path):
     assert compose(file, ["trainer=short"])["trainer"]["max_epochs"] == 2
 
 
+def test_a_folder_beside_the_file_hides_no_key(tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "config.yaml").write_text("name: mine\n")
+    file = tmp_path / "mine.yaml"
+    file.write_text("defaults: [/trainer: default, _self_]\n")
+    assert compose(file, ["runs=elsewhere"])["runs"] == "elsewhere"
+
+
 def test_a_group_that_the_file_does_not_name_is_explained(tmp_path):
     assert compose("demo", ["strategy=ddp"])["trainer"]["strategy"] == "ddp"
     file = tmp_path / "mine.yaml"

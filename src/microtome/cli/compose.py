@@ -34,7 +34,10 @@ def compose(config: str | Path, overrides: list[str]) -> dict[str, Any]:
     raw = _read(path)
     if "defaults" not in raw and not overrides:
         return raw
-    return _composed(path, [_addressed(o, path) for o in overrides])
+    hidden = [o for o in overrides if _is_hidden(o, path)]
+    composed = _composed(path, [_addressed(o, path) for o in overrides if o not in hidden])
+    set_here = (o.partition("=") for o in hidden)
+    return composed | {key: _value(text) for key, _, text in set_here}
 
 
 def find(config: str | Path) -> Path:
@@ -114,7 +117,27 @@ def _addressed(override: str, path: Path) -> str:
     """Let `a.b=c` add a key that no file mentions; whether it exists is the checker's to say."""
     if override[0] in "+~":
         return override
-    group = override.partition("=")[0].partition("@")[0].strip("/")
-    if any(any((root / group).glob("*.yaml")) for root in (_root(path), PACKAGED)):
-        return override  # a group; a folder such as `runs` beside the file is none
-    return f"++{override}"
+    return override if _is_group(_key(override), path) else f"++{override}"
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].partition("@")[0].strip("/")
+
+
+def _is_group(key: str, path: Path) -> bool:
+    return any(any((root / key).glob("*.yaml")) for root in (_root(path), PACKAGED))
+
+
+def _is_hidden(override: str, path: Path) -> bool:
+    """Whether a folder beside the file, such as `runs`, has Hydra take a key for a group."""
+    key = _key(override)
+    return key.isidentifier() and (_root(path) / key).is_dir() and not _is_group(key, path)
+
+
+def _value(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ComposeError(f"{text}: not valid YAML: {error}") from error
