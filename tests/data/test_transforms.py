@@ -12,7 +12,7 @@ from skimage.measure import regionprops
 import microtome
 from microtome.data.datasets import Transform
 from microtome.data.sampling import dice
-from microtome.data.transforms import MonaiTransforms, RandomCrop
+from microtome.data.transforms import MonaiTransforms, RandomCrop, Resize
 from microtome.geometry import Placement
 from microtome.structures import (
     Boxes,
@@ -301,6 +301,14 @@ def test_random_crop_of_a_crop_knows_its_source():
     at = [int(o) for o in twice.placement.offset]
     whole = make_sample(2).truth.classes
     assert torch.equal(twice.truth.classes, whole[at[0] : at[0] + 5, at[1] : at[1] + 5])
+
+
+@pytest.mark.parametrize("size", [0, [16, -1], []])
+def test_sizes_without_a_pixel_are_refused_at_once(size):
+    with pytest.raises(ValueError, match="crop: expected pixels >= 1"):
+        RandomCrop(size)
+    with pytest.raises(ValueError, match="resize: expected pixels >= 1"):
+        Resize(size)
 
 
 def test_random_crop_needs_one_size_per_axis():

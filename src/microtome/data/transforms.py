@@ -38,11 +38,11 @@ class RandomCrop:
     Padding is 0 in the image and `ignore_index` in the classes.
 
     Args:
-        size: one number or one per axis.
+        size: one number or one per axis, from 1 on.
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = size
+        self.size = _pixels("crop", size)
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
@@ -60,6 +60,13 @@ class RandomCrop:
         return replace(sample, image=image, truth=truth, placement=_moved(sample, start))
 
 
+def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
+    sizes = [size] if isinstance(size, int) else size
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"{what}: expected pixels >= 1, got {size}")
+    return size
+
+
 def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
     """The placement of a window of a sample that may be a window itself."""
     dims = len(start)
@@ -72,11 +79,11 @@ class Resize:
     """Resize whole images to `size` pixels, as prediction in the mode `resize` does.
 
     Args:
-        size: one number or one per axis.
+        size: one number or one per axis, from 1 on.
     """
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = size
+        self.size = _pixels("resize", size)
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
