@@ -111,3 +111,9 @@ def test_all_misfits_are_listed_with_the_way_out():
         check_samples([sample(KNOWN._replace(mean=(0.0,)))], 2, 2)
     with pytest.raises(ValueError, match="at least one sample"):
         check_samples([], 2, 2)
+
+
+def test_a_misfit_of_many_tiles_is_told_once():
+    with pytest.raises(ValueError) as told:
+        check_samples([sample()] * 3, 1, 2)
+    assert str(told.value).count("slide 7") == 1

@@ -88,7 +88,7 @@ class Normaliser(nn.Module):
 
 
 def check_samples(samples: Sequence[DataSample], in_channels: int, spatial_dims: int) -> None:
-    """Raise ValueError listing all samples that the network cannot take."""
+    """Raise ValueError listing all samples that the network cannot take, each once."""
     wrong = []
     for sample in samples:
         axes, channels = sample.image.ndim - 1, sample.image.shape[0]
@@ -103,7 +103,7 @@ def check_samples(samples: Sequence[DataSample], in_channels: int, spatial_dims:
             known = len(sample.intensity.mean)
             wrong.append(f"{_name(sample)} has {channels} channels but statistics of {known}")
     if wrong or not samples:
-        raise ValueError("; ".join(wrong) or "expected at least one sample")
+        raise ValueError("; ".join(dict.fromkeys(wrong)) or "expected at least one sample")
 
 
 def _normalised(image: Tensor, statistics: Statistics) -> Tensor:
