@@ -8,9 +8,11 @@ import timm
 import torch
 from torch import nn
 
+from microtome.backbones import Tokens
 from microtome.backbones.interaction import ConvFFN, to_maps, to_sequence
 from microtome.backbones.pretrained import PretrainedViT
 from microtome.backbones.spatial_prior import SpatialPrior
+from microtome.backbones.tokens import on_grid
 from microtome.backbones.vit import ViT
 from microtome.backbones.vit_adapter import ViTAdapter
 from microtome.testing import BackboneContract
@@ -70,10 +72,14 @@ def test_interactions_share_all_blocks():
     adapter = ViTAdapter(ours(depth=7), interactions=3, num_heads=4, prior_width=8)
     assert adapter.cuts == [0, 2, 5, 7]
     ran = []
-    for index, block in enumerate(adapter.vit.blocks):
-        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    named = {"block": adapter.vit.blocks, "in": adapter.injectors, "out": adapter.extractors}
+    for name, parts in named.items():
+        for index, part in enumerate(parts):
+            part.register_forward_hook(lambda *_, say=f"{name} {index}": ran.append(say))
     adapter(torch.randn(1, 3, 16, 16))
-    assert ran == list(range(7))
+    first, second = ["in 0", "block 0", "block 1", "out 0"], ["in 1", "block 2", "block 3"]
+    third = ["in 2", "block 5", "block 6", "out 2", "out 3", "out 4"]
+    assert ran == [*first, *second, "block 4", "out 1", *third]
     with pytest.raises(ValueError, match="8 interactions do not fit into 7 blocks"):
         ViTAdapter(ours(depth=7), interactions=8, num_heads=4)
 
@@ -127,6 +133,44 @@ def test_fine_detail_stays_where_it_is():
         change = (adapter(other)[0] - adapter(image)[0]).abs().sum(1)[0]  # stride 2
     at = torch.tensor(torch.unravel_index(change.argmax(), change.shape))
     assert (at - torch.tensor([4, 12, 18])).abs().max() <= 2, at
+
+
+def looking_straight(dims):
+    """An adapter whose samples lie exactly at their references, and whose blocks do nothing."""
+    adapter = ViTAdapter(ours(dims), interactions=1, num_heads=4, prior_width=8).eval()
+    for part in [*adapter.injectors, *adapter.extractors]:
+        nn.init.zeros_(part.attention.sampling_offsets.bias)
+    nn.init.ones_(adapter.injectors[0].gamma)
+    adapter.vit.run = lambda tokens, start, stop: tokens
+    return adapter
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_tokens_and_levels_look_where_they_are(dims):
+    """A token is seen by the cells over it, a cell of a level by the token under it."""
+    torch.manual_seed(dims)
+    adapter, grid = looking_straight(dims), (2, 4, 6)[-dims:]
+    shapes = [tuple(2 * s for s in grid), grid, tuple(s // 2 for s in grid)]
+    tokens = Tokens(torch.randn(1, 1 + prod(grid), 48), grid, prefix=1)
+    levels = [torch.randn(1, 48, *s) for s in shapes]
+
+    def after(tokens, levels):
+        with torch.no_grad():
+            seen, pyramid = adapter._interact(tokens, to_sequence(levels), shapes)
+        return on_grid(seen), to_maps(pyramid, shapes)
+
+    def strongest(x, y):
+        change = (x - y).abs().sum(1)[0]
+        return [int(i) for i in torch.unravel_index(change.argmax(), change.shape)]
+
+    at = (1, 2, 4)[-dims:]
+    x = tokens.x.clone()
+    x[:, 1 + int(torch.arange(prod(grid)).view(grid)[at])] += torch.randn(48)
+    before, others = after(tokens, levels), after(tokens._replace(x=x), levels)
+    assert strongest(others[1][1], before[1][1]) == list(at)
+    level = [m.clone() for m in levels]
+    level[1][(0, slice(None), *at)] += 5 * torch.randn(48)
+    assert strongest(after(tokens, level)[0], before[0]) == list(at)
 
 
 @pytest.mark.parametrize("shapes", [[(4, 6), (1, 3)], [(2, 3, 4), (1, 2, 5), (1, 1, 1)], [(7,)]])

@@ -3,7 +3,7 @@
 from .attention import Block
 from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches
 from .deformable import DeformableAttention
-from .grids import centres, sincos_positions
+from .positions import centres, sincos_positions
 from .resize import resize_maps
 
 __all__ = [

@@ -1,7 +1,4 @@
-"""Positions of the cells of a grid, in any number of axes.
-
-N cells in array order, D axes, E features.
-"""
+"""The cells of a grid of any number of axes: where they are, and embeddings of that."""
 
 from __future__ import annotations
 
@@ -9,30 +6,27 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-__all__ = ["centres", "sincos_positions"]
-
-TEMPERATURE = 10_000.0
+from torch.nn import functional as F
 
 
 def centres(shape: Sequence[int], device: torch.device | None = None) -> Tensor:
-    """[N, D] centres of the cells, array order, 0…1 from border to border."""
-    axes = [(torch.arange(s, device=device) + 0.5) / s for s in shape]
+    """[N, D] centres of a grid's cells in array order, 0…1 from border to border."""
+    axes = [(torch.arange(s, device=device, dtype=torch.float32) + 0.5) / s for s in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
 
 
 def sincos_positions(
-    shape: Sequence[int], features: int, device: torch.device | None = None
+    shape: Sequence[int], dim: int, device: torch.device | None = None, temperature: float = 1e4
 ) -> Tensor:
-    """[N, E] fixed positions: per axis the sines, then the cosines, of all frequencies.
+    """Fixed embeddings [N, dim] of a grid's cells (Vaswani et al., 2017), an equal share per axis.
 
-    In two dimensions the numbers are those of the masked autoencoder (He et al., 2022). Features
-    that the axes cannot share evenly are zeros at the end.
+    Each share holds sines, then cosines, of the cell's number along the axis at frequencies from
+    1 down to 1 / temperature; what the shares leave of `dim` is zero.
     """
-    count = features // (2 * len(shape))
-    frequencies = TEMPERATURE ** -(torch.arange(count, device=device) / count)
-    axes = [torch.arange(s, device=device) for s in shape]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)  # [N, D]
-    angles = grid[..., None] * frequencies
-    waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(1)
-    return torch.nn.functional.pad(waves, (0, features - waves.shape[1]))
+    half = dim // (2 * len(shape))
+    rate = temperature ** -(torch.arange(half, device=device) / max(half, 1))
+    axes = [torch.arange(s, device=device, dtype=torch.float32) for s in shape]
+    where = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)  # [N, D]
+    angle = where[..., None] * rate  # [N, D, half]
+    waves = torch.cat([angle.sin(), angle.cos()], 2).flatten(1)
+    return F.pad(waves, (0, dim - waves.shape[1]))
