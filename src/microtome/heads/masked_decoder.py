@@ -1,0 +1,145 @@
+"""Transformer decoder with masked attention (Cheng et al., Mask2Former, CVPR 2022).
+
+A query looks only where the layer before put its mask, at one level after the other.
+
+B batch, Q queries, K classes, E channels, N cells of a level, L predictions, *S spatial shape.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import resize_maps
+from ..layers.map_positions import map_extents, sine_positions, valid_cells
+from ..structures import ImageList
+from .mask_classification import MaskPrediction
+from .pixel_decoder import DecodedPixels
+
+__all__ = ["MaskedDecoder"]
+
+
+class Level(NamedTuple):
+    """What queries look at: values and keys [B, N, E], coarse features [B, E, N], valid [B, N]."""
+
+    values: Tensor
+    keys: Tensor
+    features: Tensor
+    valid_mask: Tensor
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al., 2017) with keys and values apart."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+        """Attend: [B, Q, E], [B, N, E], [B, N, E] and, True where allowed, [B, Q, N] bool."""
+        parts = ((self.q, query), (self.k, key), (self.v, value))
+        q, k, v = (p(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for p, x in parts)
+        mask = None if seen is None else seen[:, None]
+        out: Tensor = self.out(
+            F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
+        )
+        return out
+
+
+class MaskedLayer(nn.Module):
+    """Masked attention to one level, attention among queries, feed-forward; norms come after."""
+
+    def __init__(self, dim: int, num_heads: int, ffn: int) -> None:
+        super().__init__()
+        self.look, self.talk = Attention(dim, num_heads), Attention(dim, num_heads)
+        self.ffn = nn.Sequential(nn.Linear(dim, ffn), nn.ReLU(), nn.Linear(ffn, dim))
+        self.look_norm, self.talk_norm, self.ffn_norm = (nn.LayerNorm(dim) for _ in range(3))
+
+    def forward(self, x: Tensor, places: Tensor, level: Level, seen: Tensor) -> Tensor:
+        """Queries [B, Q, E] with their positions, and where each may look [B, Q, N]."""
+        x = self.look_norm(x + self.look(x + places, level.keys, level.values, seen))
+        x = self.talk_norm(x + self.talk(x + places, x + places, x, None))
+        out: Tensor = self.ffn_norm(x + self.ffn(x))
+        return out
+
+
+class MaskedDecoder(nn.Module):
+    """Learnt queries, layers, and one classifier and mask embedding after each of them.
+
+    Args:
+        num_classes: K.
+        num_queries: Q.
+        dim: E.
+        layers: how many; they go through the levels in turn, coarsest first.
+        levels: how many there are; those that no layer reaches are not looked at.
+        num_heads: of attention.
+        ffn: width of the feed-forward part.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_queries: int,
+        dim: int,
+        *,
+        layers: int = 9,
+        levels: int = 3,
+        num_heads: int = 8,
+        ffn: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(num_queries, dim))
+        self.places = nn.Parameter(torch.randn(num_queries, dim))
+        self.level_embed = nn.Parameter(torch.randn(min(levels, layers), dim))
+        self.layers = nn.ModuleList(MaskedLayer(dim, num_heads, ffn) for _ in range(layers))
+        for weights in self.layers.parameters():
+            if weights.ndim > 1:
+                nn.init.xavier_uniform_(weights)
+        self.norm = nn.LayerNorm(dim)
+        self.classify = nn.Linear(dim, num_classes + 1)
+        self.embed = nn.Sequential(
+            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)
+        )
+
+    def forward(self, pixels: DecodedPixels, images: ImageList) -> MaskPrediction:
+        """Predict before the first layer and after each."""
+        levels = self._levels(pixels, images)
+        batch = len(pixels.features)
+        x, places = (p.expand(batch, -1, -1) for p in (self.queries, self.places))
+        predicted = [self._predict(x)]
+        for index, layer in enumerate(self.layers):
+            level = levels[index % len(levels)]
+            x = layer(x, places, level, _where_masks_are(predicted[-1][1], level))
+            predicted.append(self._predict(x))
+        classes, embeddings = (torch.stack(parts) for parts in zip(*predicted, strict=True))
+        return MaskPrediction(classes, embeddings, pixels.features)
+
+    def _predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.norm(x)
+        return self.classify(x), self.embed(x)
+
+    def _levels(self, pixels: DecodedPixels, images: ImageList) -> list[Level]:
+        levels = []
+        for embed, x in zip(self.level_embed, pixels.levels, strict=False):
+            shape = x.shape[2:]
+            extents = map_extents(images.shapes, images.canvas, shape)
+            values = x.flatten(2).transpose(1, 2) + embed
+            keys = values + sine_positions(shape, extents, values.shape[2]).to(values.dtype)
+            features = resize_maps(pixels.features.detach(), shape).flatten(2)
+            levels.append(Level(values, keys, features, valid_cells(shape, extents).flatten(1)))
+        return levels
+
+
+def _where_masks_are(embeddings: Tensor, level: Level) -> Tensor:
+    """[B, Q, N] bool: cells where the mask's probability is at least a half; all if there is none.
+
+    Resizing is linear, so the mask at a level is the embedding times the resized features.
+    """
+    valid = level.valid_mask[:, None]
+    inside = (embeddings.detach() @ level.features >= 0) & valid
+    return inside | (valid & ~inside.any(-1, keepdim=True))

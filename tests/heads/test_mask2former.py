@@ -1,0 +1,280 @@
+"""Mask2Former: contract, ignored pixels, padding, decoding, small trainings, in 2D and 3D."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from microtome.heads.mask2former import Mask2Former
+from microtome.heads.mask_classification import MaskPrediction
+from microtome.structures import (
+    Classes,
+    ImageList,
+    Instances,
+    LabelLayers,
+    PyramidSpec,
+    Segmentation,
+)
+from microtome.testing import HeadContract
+
+CLASSES = Classes(("background", "gland", "nucleus"))
+SMALL = {"num_queries": 8, "hidden": 32, "encoder_layers": 1, "decoder_layers": 3, "num_heads": 4}
+PLANE = PyramidSpec((8, 16), ((4.0, 4.0), (8.0, 8.0)), (8, 8))
+VOLUME = PyramidSpec((8, 16), ((1.0, 2.0, 2.0), (2.0, 4.0, 4.0)), (2, 4, 4))
+
+
+def certain(maps, labels, num_classes=3):
+    """The prediction of masks [N, *S] and their classes, one query each, sure of both."""
+    count = len(labels)
+    classes = 50 * F.one_hot(labels, num_classes + 1).float()
+    features = 100 * maps.float() - 50
+    return MaskPrediction(classes[None, None], torch.eye(count)[None, None], features[None])
+
+
+def batched(predictions):
+    classes, embeddings, features = zip(*predictions, strict=True)
+    return MaskPrediction(torch.cat(classes, 1), torch.cat(embeddings, 1), torch.cat(features))
+
+
+class Mask2FormerContract(HeadContract):
+    learning_rate = 0.003
+
+    def make(self):
+        return Mask2Former(self.spec, self.classes, **SMALL)
+
+    def perfect(self, targets, images):
+        kinds = torch.arange(3)
+        return batched(certain(F.one_hot(t.classes, 3).movedim(-1, 0), kinds) for t in targets)
+
+
+class TestSemanticInAPlane(Mask2FormerContract):
+    pass
+
+
+class TestSemanticInAVolumeOfThickSlices(Mask2FormerContract):
+    spec = VOLUME
+
+
+class TestSemanticOnOneLevel(Mask2FormerContract):
+    spec = PyramidSpec((16,), ((14.0, 14.0),), (14, 14))
+
+
+class InstanceContract(Mask2FormerContract):
+    def make(self):
+        return Mask2Former(self.spec, self.classes, task="instance", **SMALL)
+
+    def truth(self, shape):
+        """Four bars, glands and nuclei in turn, on background."""
+        width = shape[-1] // 8
+        column = torch.arange(shape[-1]) // width
+        ids = torch.where(column % 2 == 1, column // 2 + 1, 0).expand(*shape)
+        layers = LabelLayers.from_ids(ids)
+        labels = torch.tensor([1, 2, 1, 2])[: len(layers)]
+        classes = torch.cat([torch.zeros(1, dtype=torch.long), labels])[ids]
+        return Segmentation(classes, Instances(labels, masks=layers))
+
+    def _truths(self, canvas):
+        yield self.truth(canvas)
+        none = torch.zeros(canvas, dtype=torch.long)
+        nothing = Instances(torch.zeros(0, dtype=torch.long), masks=LabelLayers.from_ids(none))
+        yield Segmentation(none, nothing)
+        ignored = torch.full(tuple(canvas), self.classes.ignore_index)
+        yield Segmentation(ignored, self.truth(canvas).instances)
+
+    def test_the_decoded_truth_is_the_truth(self):
+        head = self.make().eval()
+        images, _ = self._batch()
+        truth = self.truth(images.canvas)
+        prediction = certain(truth.instances.masks.dense(), truth.instances.labels)
+        results = head.decode(batched([prediction] * 2), images)
+        for result, shape in zip(results, images.shapes.tolist(), strict=True):
+            window = tuple(slice(s) for s in shape)
+            expected = truth.instances.masks.maps[0][window]
+            found = result.instances
+            assert (found.masks.maps[0] > 0).equal(expected > 0)
+            assert len(found) == len(expected[expected > 0].unique()) >= 3
+            assert found.scores.min() > 0.99
+            for index, label in enumerate(found.labels, start=1):
+                own = expected[found.masks.maps[0] == index].unique()
+                assert len(own) == 1 and truth.instances.labels[own.item() - 1] == label
+
+
+class TestInstanceInAPlane(InstanceContract):
+    pass
+
+
+class TestInstanceInAVolumeOfThickSlices(InstanceContract):
+    spec = VOLUME
+
+
+def setting(spec, task="semantic", seed=0):
+    """A head, one batch of maps, and its images."""
+    torch.manual_seed(seed)
+    head = Mask2Former(spec, CLASSES, task=task, **SMALL)
+    canvas = [8 * m for m in spec.multiple]
+    images = ImageList.pad([torch.zeros(1, *canvas)] * 2, spec.multiple)
+    maps = [
+        torch.randn(2, c, *(int(n / s) for n, s in zip(canvas, strides, strict=True)))
+        for c, strides in zip(spec.channels, spec.strides, strict=True)
+    ]
+    return head, tuple(maps), images
+
+
+@pytest.mark.parametrize("levels, encoded", [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3)])
+def test_any_number_of_levels_is_read(levels, encoded):
+    strides = tuple((2.0**i, 2.0**i) for i in range(levels))
+    head, maps, images = setting(PyramidSpec((4,) * levels, strides, (16, 16)))
+    assert head.pixels.encoded == encoded and len(head.pixels.laterals) == levels - encoded
+    maps = tuple(x[:, :, :32, :32].contiguous().requires_grad_() for x in maps)
+    images = ImageList(torch.zeros(2, 1, 32, 32), torch.full((2, 2), 32))
+    maps = tuple(F.adaptive_avg_pool2d(x, 32 // 2**i) for i, x in enumerate(maps))
+    for x in maps:
+        x.retain_grad()
+    prediction = head(maps, images)
+    assert prediction.mask_logits().shape == (2, 8, 32, 32)
+    losses = head.losses(prediction, [stripes((32, 32), False)] * 2)
+    sum(losses.values()).backward()
+    assert all(x.grad.ne(0).any() for x in maps)
+
+
+def stripes(canvas, ignored):
+    """Three classes, the far half of the first axis ignored or not, and an object per stripe."""
+    classes = (torch.arange(canvas[-1]) * 3 // canvas[-1]).expand(*canvas).clone()
+    masks = LabelLayers(classes[None].int() + 1, torch.arange(1, 4))
+    if ignored:
+        classes[canvas[0] // 2 :] = CLASSES.ignore_index
+    return Segmentation(classes, Instances(torch.tensor([0, 1, 2]), masks=masks))
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+@pytest.mark.parametrize("spec", [PLANE, VOLUME])
+def test_what_is_predicted_on_ignored_pixels_changes_nothing(spec, task):
+    head, maps, images = setting(spec, task)
+    prediction = head(maps, images)
+    half = prediction.features.shape[2] // 2
+    other = prediction.features.detach().clone()
+    other[:, :, half:] = 30 * torch.randn_like(other[:, :, half:])
+    for ignored in (True, False):
+        targets = [stripes(images.canvas, ignored)] * 2
+        losses = []
+        for features in (prediction.features, other):
+            torch.manual_seed(1)
+            losses.append(head.losses(prediction._replace(features=features), targets))
+        same = [losses[0][k].equal(losses[1][k]) for k in head.weights]
+        assert same == [ignored] * 3 or (not ignored and not all(same))
+
+
+def test_an_ignored_image_changes_nothing():
+    head, maps, images = setting(PLANE)
+    prediction = head(maps, images)
+    one = MaskPrediction(*(p[:, :1] for p in prediction[:2]), prediction.features[:1])
+    truth = stripes(images.canvas, False)
+    nothing = Segmentation(torch.full_like(truth.classes, CLASSES.ignore_index))
+    torch.manual_seed(1)
+    both = head.losses(prediction, [truth, nothing])
+    torch.manual_seed(1)
+    alone = head.losses(one, [truth])
+    for key, value in both.items():
+        torch.testing.assert_close(value, alone[key])
+
+
+@pytest.mark.parametrize("spec", [PLANE, VOLUME])
+def test_padding_gives_nothing_to_the_decoder(spec):
+    """Encoded maps and features that differ in padding alone give the same queries."""
+    head, maps, images = setting(spec)
+    head.eval()
+    shapes = images.shapes.clone()
+    shapes[:, 0] //= 2
+    images = ImageList(images.tensor, shapes)
+    pixels = head.pixels(maps, images)
+    levels, features = [x.clone() for x in pixels.levels], pixels.features.clone()
+    for x in levels:
+        x[:, :, math.ceil(x.shape[2] / 2) :] = 7.0
+    first = head.decoder(pixels, images)
+    second = head.decoder(pixels._replace(levels=levels, features=features), images)
+    torch.testing.assert_close(first.class_logits, second.class_logits)
+    whole = head.decoder(pixels, ImageList(images.tensor, 2 * shapes))
+    assert not torch.allclose(first.class_logits, whole.class_logits, atol=1e-3)
+
+
+def test_a_query_without_a_mask_looks_everywhere():
+    from microtome.heads.masked_decoder import Level, _where_masks_are
+
+    features = torch.tensor([[[1.0, -1.0, 1.0]]])
+    valid = torch.tensor([[True, True, False]])
+    level = Level(features, features, features, valid)
+    embeddings = torch.tensor([[[1.0], [-1.0], [0.0]]])
+    where = _where_masks_are(embeddings, level)
+    assert where.tolist() == [[[True, False, False], [False, True, False], [True, True, False]]]
+    empty = _where_masks_are(embeddings, level._replace(features=-torch.ones(1, 1, 3)))
+    assert empty[0, 0].tolist() == [True, True, False]
+
+
+def test_overlaps_go_to_the_better_object_and_copies_are_dropped():
+    masks = torch.zeros(3, 8, 8)
+    masks[0, :, :4] = 1  # less sure than the next, a third of it covered
+    masks[1, :, 3:6] = 1
+    masks[2, :, 4:6] = 1  # a copy of part of it
+    prediction = certain(masks, torch.tensor([1, 2, 2]))
+    prediction.class_logits[0, 0, :, 3] = torch.tensor([49.0, 0.0, 48.0])
+    head = Mask2Former(PLANE, CLASSES, task="instance", **SMALL)
+    images = ImageList.pad([torch.zeros(1, 8, 8)], (8, 8))
+    found = head.decode(prediction, images)[0].instances
+    assert found.labels.tolist() == [2, 1] and found.scores[0] > found.scores[1]
+    assert found.masks.maps[0, 0].tolist() == [2, 2, 2, 1, 1, 1, 0, 0]
+    assert found.boxes.tensor.tolist() == [[0, 3, 8, 6], [0, 0, 8, 3]]
+
+
+def test_nothing_found_is_an_empty_result():
+    head, maps, images = setting(PLANE, "instance")
+    head.min_score = 1.1
+    for result in head.eval().decode(head(maps, images), images):
+        assert len(result.instances) == 0 and result.instances.masks.maps.eq(0).all()
+
+
+def test_defaults_are_the_papers():
+    head = Mask2Former(PLANE, CLASSES)
+    assert head.weights == {"class": 2.0, "mask": 5.0, "dice": 5.0}
+    assert head.sampling == (12544, 3.0, 0.75) and head.no_object == 0.1
+    assert head.decoder.queries.shape == (100, 256)
+    assert (len(head.pixels.layers), len(head.decoder.layers)) == (6, 9)
+    assert head.pixels.layers[0].ffn[0].out_features == 1024
+    assert head.decoder.layers[0].ffn[0].out_features == 2048
+
+
+@pytest.mark.parametrize(
+    "classes, options, message",
+    [
+        (CLASSES, {"task": "panoptic"}, "`semantic` or `instance`, got 'panoptic'"),
+        (CLASSES, {"num_queries": 0, "decoder_layers": 0}, "num_queries 0, decoder_layers 0"),
+        (CLASSES, {"hidden": 30, "num_heads": 4}, "4 heads do not divide 30"),
+        (CLASSES, {"weights": {"focal": 1.0}}, r"unknown losses \['focal'\]"),
+        (CLASSES._replace(exclusive=False), {}, "exclusive"),
+    ],
+)
+def test_impossible_heads_are_refused(classes, options, message):
+    with pytest.raises(ValueError, match=message):
+        Mask2Former(PLANE, classes, **options)
+
+
+@pytest.mark.parametrize(
+    "task, target, message",
+    [
+        ("semantic", Segmentation(), "task semantic: expected targets with `classes`"),
+        ("instance", Segmentation(), "task instance: expected targets with `instances`"),
+        ("semantic", Segmentation(torch.full((64, 64), 7)), r"classes \[7\]; expected 0 to 2"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(task, target, message):
+    head, maps, images = setting(PLANE, task)
+    with pytest.raises(ValueError, match=message):
+        head.losses(head(maps, images), [target] * 2)
+
+
+def test_a_diverged_training_says_where():
+    head, maps, images = setting(PLANE)
+    prediction = head(maps, images)
+    broken = prediction._replace(features=prediction.features * float("nan"))
+    with pytest.raises(FloatingPointError, match="not finite in mask"):
+        head.losses(broken, [stripes(images.canvas, False)] * 2)
