@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from microtome.data.manifest import parse_manifest, read_manifest, write_manifest
+from microtome.data.manifest import located, parse_manifest, read_manifest, write_manifest
 from microtome.data.records import Catalogue, ManifestError, Reading, Record, unique_names
 from microtome.structures import Classes
 
@@ -194,3 +194,22 @@ def test_names_are_unique_and_no_longer_than_needed():
     paths = ["/s/p1/a.png", "/s/p2/a.png", "/s/p2/b.ome.tif", "/t/p1/a.png"]
     assert unique_names(Record(Path(p)) for p in paths) == ["s_p1_a", "p2_a", "b", "t_p1_a"]
     assert unique_names([Record(Path("/a.png"))] * 2) == ["a", "a"], "the same file twice"
+
+
+def test_located_makes_every_path_absolute_and_nothing_else(tmp_path):
+    assert located("a/manifest.json", tmp_path) == str(tmp_path / "a/manifest.json")
+    assert located("/else/m.json", tmp_path) == "/else/m.json"
+    table = {"csv": "t.csv", "key": "name", "column": "images"}
+    given = {
+        "class_names": ["images", "masks"],
+        "folders": {"images": "i", "masks": "/m", "mask_suffix": "_s", "group_table": table},
+        "data": {"train": [{"image_path": "1.png", "mask_path": None, "group": "labels"}]},
+    }
+    there = {**table, "csv": str(tmp_path / "t.csv")}
+    folders = {"images": str(tmp_path / "i"), "masks": "/m"}
+    image = str(tmp_path / "1.png")
+    assert located(given, tmp_path) == {
+        "class_names": ["images", "masks"],
+        "folders": {**folders, "mask_suffix": "_s", "group_table": there},
+        "data": {"train": [{"image_path": image, "mask_path": None, "group": "labels"}]},
+    }

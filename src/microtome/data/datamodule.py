@@ -14,7 +14,7 @@ from ..structures import Classes, DataSample
 from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
 from .inspection import Report, inspect
-from .manifest import parse_manifest, read_manifest, write_manifest
+from .manifest import located, parse_manifest, read_manifest, write_manifest
 from .sampling import DrawSampler, ResumableLoader
 from .transforms import RandomCrop, Resize
 
@@ -134,6 +134,10 @@ class DataModule(L.LightningDataModule):
         spacings = {spacing for s in self.inspect().splits.values() for spacing in s.spacings}
         return {"spacing": spacings.pop()} if len(spacings) == 1 else {}
 
+    def located(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The arguments this was made with, their paths such that they hold from any folder."""
+        return options
+
     def write(self, folder: Path) -> None:
         """Write down which images were used for what, where that is not in the config."""
 
@@ -174,6 +178,10 @@ class ManifestData(DataModule):
         """How the manifest has its files read."""
         reading = self.catalogue.reading
         return super().usage() | {"channels": reading.channels, "levels": reading.levels}
+
+    def located(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The same arguments with absolute paths."""
+        return options | {"manifest": located(options["manifest"], Path.cwd())}
 
     def write(self, folder: Path) -> None:
         """Write `data.json`: a manifest with every file of every split."""

@@ -34,6 +34,8 @@ from .records import SPLITS, Catalogue, ManifestError
 from .spelling import unknown
 from .splits import Splits
 
+PATHS = ("image_path", "mask_path", "labels_path", "images", "masks", "labels", "csv")
+
 
 def read_manifest(path: str | os.PathLike[str]) -> Catalogue:
     """Read a manifest; whether its files exist is for `inspect` to say.
@@ -82,6 +84,20 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
     if problems:
         raise ManifestError(source, list(dict.fromkeys(problems)))
     return Catalogue(classes, splits, reading)
+
+
+def located(manifest: Any, root: Path) -> Any:
+    """Make the paths in a manifest, or that of its file, absolute: they start from `root`."""
+    if isinstance(manifest, str):
+        return str(root / manifest)
+    if isinstance(manifest, list):
+        return [located(part, root) if isinstance(part, dict) else part for part in manifest]
+    return {
+        key: located(part, root)
+        if isinstance(part, dict | list) or (isinstance(part, str) and key in PATHS)
+        else part
+        for key, part in manifest.items()
+    }
 
 
 def write_manifest(catalogue: Catalogue, path: str | os.PathLike[str]) -> None:
