@@ -3,6 +3,7 @@
 import csv
 import json
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,6 +167,13 @@ def broken(config, path, value):
         ("ckpt_path", "https://example.org/x.ckpt", "local files only"),
         ("modle", 3, "modle"),
         ("monitor", "val/dice", "monitor: expected one of"),
+        ("model.optimizer", {"class_path": "torch.optim.AdamW", "init_args": {"lr": -1}}, "rate"),
+        ("data.init_args.crop", 0, "crop: expected pixels >= 1"),
+        ("trainer.max_epochs", -3, "max_epochs"),
+        ("trainer.max_epochs", -1, "a run needs an end"),
+        ("trainer.devices", "none", "devices"),
+        ("seed", -1, "bounds"),
+        ("name", 3, "name: Expected a <class 'str'>"),
         ("model.segmenter.init_args.backbone.init_args.in_channels", 1, "3 channels, expected 1"),
         ("model.segmenter.init_args.backbone.init_args.spatial_dims", 3, "2 axes, expected 3"),
     ],
@@ -205,3 +213,36 @@ def test_a_damaged_checkpoint_is_refused(finished, tmp_path):
         verify_file(copy)
     with pytest.raises(CorruptFileError):
         load_segmenter(copy)
+    with pytest.raises(ConfigError, match="damaged"):
+        run("validate", {**read_header(source)["config"], "ckpt_path": str(copy)})
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate"])
+def test_a_checkpoint_of_another_model_is_refused(finished, tissue, tmp_path, verb):
+    config = tiny_config(tissue, tmp_path / "runs")
+    net = config["model"]["segmenter"]["init_args"]["backbone"]["init_args"]
+    net["options"]["features"] = [4] * 6
+    config["ckpt_path"] = str(finished.folder / "checkpoints" / "last.ckpt")
+    with pytest.raises(ConfigError, match=r"of another model .* is .* there and .* here"):
+        run(verb, config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tissue, tmp_path):
+    config = {**tiny_config(tissue, tmp_path / "runs"), "ckpt_path": str(tissue)}
+    with pytest.raises(ConfigError, match="not a readable checkpoint"):
+        run("validate", config)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tissue, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file"):
+        run("fit", tiny_config(tissue, tmp_path / "file"))
+
+
+def test_a_checkpoint_is_validated_from_any_folder(tissue, tmp_path, monkeypatch):
+    monkeypatch.chdir(tissue.parent)
+    config = tiny_config(Path(tissue.name), tmp_path / "runs", max_epochs=1)
+    path = run("fit", config).folder / "checkpoints" / "last.ckpt"
+    monkeypatch.chdir(tmp_path)
+    run("validate", {**read_header(path)["config"], "ckpt_path": str(path)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -62,15 +63,40 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises ValueError when microtome did not write it.
     """
+    header: dict[str, Any] = _content(local(path))[KEY]
+    return header
+
+
+def check_fits(path: Any, module: LightningModule) -> None:
+    """Compare a checkpoint with the model that is to take its weights.
+
+    Raises ValueError when it is of another model, CorruptFileError when it is damaged.
+    """
     source = local(path)
+    verify_file(source)
+    saved = {k: tuple(v.shape) for k, v in _content(source)["state_dict"].items()}
+    own = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    wrong = [
+        f"{key} is {saved.get(key, 'missing')} there and {own.get(key, 'missing')} here"
+        for key in (*own, *(saved.keys() - own.keys()))
+        if saved.get(key) != own.get(key)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{source}: of another model than the config describes: {len(wrong)} weights do not "
+            f"fit, such as {'; '.join(wrong[:2])}"
+        )
+
+
+def _content(source: Path) -> dict[str, Any]:
+    """What stands in a checkpoint, its tensors without their values."""
     try:
         content = torch.load(source, map_location="meta", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
         raise ValueError(f"{source}: not a readable checkpoint ({error})") from error
-    if not isinstance(content, dict) or KEY not in content:
+    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise ValueError(f"{source}: not a microtome checkpoint (it has no {KEY!r} section)")
-    header: dict[str, Any] = content[KEY]
-    return header
+    return content
 
 
 class Header(Callback):

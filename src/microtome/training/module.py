@@ -64,8 +64,10 @@ class TrainingModule(L.LightningModule):
     def learn_about(self, data: DataModule) -> None:
         """Before training: how images are read, their statistics, and whether the model takes them.
 
-        Raises ValueError when an image does not fit the model, and what transforms raise.
+        Raises ValueError when an image does not fit the model and when the optimiser refuses its
+        arguments, and what transforms raise.
         """
+        self.make_optimizer(parameter_groups(self.model))
         self.model.usage = self.model.usage._replace(**data.usage())
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())

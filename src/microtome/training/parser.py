@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from jsonargparse.typing import register_type
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from ..data.datamodule import DataModule
@@ -35,6 +36,16 @@ NOISE = (  # lines of jsonargparse's report that say nothing about the mistake
 LIVE = {"callbacks", "plugins", "default_root_dir"}  # Trainer arguments that `run` fills itself
 
 
+REFUSALS = (
+    ValueError,
+    TypeError,
+    OSError,
+    ImageReadError,
+    CorruptFileError,
+    MisconfigurationException,  # Lightning's, for what no argument's type tells
+)
+
+
 class ConfigError(Exception):
     """A config that cannot be run; the message is for the person who wrote it."""
 
@@ -43,10 +54,12 @@ def make_parser() -> ArgumentParser:
     """Return the parser of a run's config: `name`, `data`, `model`, `trainer` and a few more."""
     parser = ArgumentParser(prog="microtome fit", exit_on_error=False)
     parser.add_argument("--config", action="config", help="a YAML file")
-    parser.add_argument("--name", default="run", help="the run's folder is RUNS/NAME")
-    parser.add_argument("--runs", default="runs", help="the folder of all runs")
+    parser.add_argument("--name", type=str, default="run", help="the run's folder is RUNS/NAME")
+    parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
     parser.add_argument("--seed", type=int, default=0, help="determines every random choice")
-    parser.add_argument("--monitor", default="val/miou", help="the metric of the best checkpoint")
+    parser.add_argument(
+        "--monitor", type=str, default="val/miou", help="the metric of the best checkpoint"
+    )
     parser.add_argument(
         "--ckpt_path", type=str | None, default=None, help="go on from, or validate"
     )
@@ -104,7 +117,7 @@ def refusing() -> Iterator[None]:
     """Turn what constructors and readers refuse into a message for the config's author."""
     try:
         yield
-    except (ValueError, TypeError, OSError, ImageReadError, CorruptFileError) as error:
+    except REFUSALS as error:
         raise ConfigError(_told(error)) from error
 
 

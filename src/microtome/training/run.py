@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..data.datamodule import DataModule
 from ..evaluation import scores
 from ..files import whole
-from .checkpoint import Header, WholeFiles, keepers, local
+from .checkpoint import Header, WholeFiles, check_fits, keepers, local
 from .history import History
 from .logbook import introduce, logged, quiet
 from .module import TrainingModule
@@ -64,11 +64,13 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
     if checked.ckpt_path is not None:
         with refusing():
             local(checked.ckpt_path)
-    seed_everything(checked.seed, workers=True, verbose=False)
     if not _leads():
         log.setLevel(logging.WARNING)
     with refusing(), quiet():
+        seed_everything(checked.seed, workers=True, verbose=False)
         built = parser.instantiate(checked)
+        if built.ckpt_path is not None:
+            check_fits(built.ckpt_path, built.model)
     _inspect(built.data)
     with quiet():
         return _fit(built, resolved, live) if verb == "fit" else _validate(built, live)
@@ -78,17 +80,18 @@ def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Ru
     with refusing():
         built.model.learn_about(built.data)
         _check_monitor(built.monitor, built.data)
+    data = resolved["data"]  # a checkpoint is used from other folders too
+    data["init_args"] = built.data.located(data["init_args"])
     trial = bool(built.trainer.fast_dev_run)
     folder = None if trial else Path(built.runs) / built.name
-    callbacks: list[Callback] = []
     if folder is not None and _leads():
-        folder = _claimed(folder, built.ckpt_path)
-        with whole(folder / "config.yaml") as part:
+        folder = _free(folder, built.ckpt_path)
+    callbacks = [] if folder is None else _recorders(built, folder, resolved)
+    trainer = _trainer(built, folder, callbacks, live)
+    if folder is not None and _leads():
+        with refusing(), whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
         built.data.write(folder)
-    if folder is not None:
-        callbacks = _recorders(built, folder, resolved)
-    trainer = _trainer(built, folder, callbacks, live)
     with logged(folder if _leads() else None):
         introduce(built, trainer, folder)
         trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
@@ -141,7 +144,11 @@ def _trainer(
         interval = options["check_val_every_n_epoch"]
         options["check_val_every_n_epoch"] = interval and min(interval, options["max_epochs"])
     options["plugins"] = [*options.get("plugins", []), WholeFiles()]
-    return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
+    with refusing():
+        trainer = Trainer(**options, callbacks=callbacks, default_root_dir=folder)
+        if trainer.max_epochs == trainer.max_steps == -1:
+            raise ValueError("a run needs an end: set trainer.max_epochs or trainer.max_steps")
+    return trainer
 
 
 def _leads() -> bool:
@@ -149,15 +156,14 @@ def _leads() -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def _claimed(wanted: Path, ckpt_path: str | None) -> Path:
-    """Go on in the folder of the run's own checkpoint; else make one that no run has used."""
+def _free(wanted: Path, ckpt_path: str | None) -> Path:
+    """Go on in the folder of the run's own checkpoint; else take one that no run has used."""
     if ckpt_path and Path(ckpt_path).resolve().parent == (wanted / "checkpoints").resolve():
         return wanted
     folder, number = wanted, 1
     while folder.exists():
         number += 1
         folder = wanted.with_name(f"{wanted.name}-{number}")
-    folder.mkdir(parents=True)
     return folder
 
 
