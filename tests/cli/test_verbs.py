@@ -89,6 +89,12 @@ def test_inspect_reports_and_writes(tissue, tmp_path, capsys):
     assert report["splits"]["train"]["images"] == 6
 
 
+def test_inspect_refuses_a_place_where_nothing_can_be_written(tissue, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["inspect", str(tissue), "--output", str(tmp_path / "file" / "x.json")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_inspect_ends_with_one_when_there_are_problems(tissue, tmp_path, capsys):
     manifest = json.loads(tissue.read_text())
     manifest["data"]["train"][0]["image_path"] = "missing.png"

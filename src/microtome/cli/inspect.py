@@ -50,6 +50,9 @@ def _inspect(config: dict[str, object], output: Path | None) -> int:
         report = data.inspect(lambda done, total: bar.update(task, completed=done, total=total))
     print(report.text())
     if output is not None:
-        with whole(output) as part:
-            part.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+        try:
+            with whole(output) as part:
+                part.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+        except OSError as error:
+            return refuse(f"the report cannot be written: {error}")
     return 1 if report.problems else 0
