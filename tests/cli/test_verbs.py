@@ -1,6 +1,9 @@
 """The verbs as a user types them: exit codes, files, messages."""
 
+import contextlib
+import io
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from PIL import Image
 
 from microtome.cli import main
+from microtome.cli.speak import speak
 
 
 @pytest.fixture
@@ -87,6 +91,16 @@ def test_inspect_reports_and_writes(tissue, tmp_path, capsys):
     assert "no problems" in capsys.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["splits"]["train"]["images"] == 6
+
+
+def test_what_is_said_goes_to_the_stdout_of_the_moment(capsys):
+    speak()
+    speak()
+    moment = io.StringIO()
+    with contextlib.redirect_stdout(moment):
+        logging.getLogger("microtome").info("epoch 1")
+    assert moment.getvalue() == "epoch 1\n"
+    assert capsys.readouterr().out == ""
 
 
 def test_inspect_refuses_a_place_where_nothing_can_be_written(tissue, tmp_path, capsys):

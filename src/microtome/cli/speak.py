@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,11 +18,18 @@ def speak() -> None:
     log = logging.getLogger("microtome")
     log.setLevel(logging.INFO)
     log.propagate = False
-    for handler in [h for h in log.handlers if type(h) is logging.StreamHandler]:
-        log.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Plain())
-    log.addHandler(handler)
+    if not any(isinstance(h, _Stdout) for h in log.handlers):
+        handler = _Stdout()
+        handler.setFormatter(_Plain())
+        log.addHandler(handler)
+
+
+class _Stdout(logging.Handler):
+    """Writes to the stdout of the moment: a progress bar puts its own there, to stay below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        print(self.format(record), flush=True)
 
 
 class _Plain(logging.Formatter):
