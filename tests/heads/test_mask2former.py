@@ -215,7 +215,7 @@ def test_overlaps_go_to_the_better_object_and_copies_are_dropped():
     masks = torch.zeros(3, 8, 8)
     masks[0, :, :4] = 1  # less sure than the next, a third of it covered
     masks[1, :, 3:6] = 1
-    masks[2, :, 4:6] = 1  # a copy of part of it
+    masks[2, :, 4:7] = 1  # as sure, but two thirds of it are that one's
     prediction = certain(masks, torch.tensor([1, 2, 2]))
     prediction.class_logits[0, 0, :, 3] = torch.tensor([49.0, 0.0, 48.0])
     head = Mask2Former(PLANE, CLASSES, task="instance", **SMALL)
