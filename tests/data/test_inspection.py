@@ -294,3 +294,9 @@ def test_real_images_have_no_problems(name):
     assert all(sum(split.pixels[1:-1]) > 0 for split in result.splits.values())
     sample = data["val"][0]
     assert sample.truth.classes.shape == sample.shape and sample.image.min() >= 0
+
+
+def test_a_split_without_a_judged_pixel_is_a_problem(tmp_path):
+    nothing = pair(tmp_path, "b", np.full((20, 30), 255, np.uint8))
+    found = report(train=[pair(tmp_path, "a")], val=[nothing])
+    assert any(p.startswith("val: every pixel is ignored") for p in found.problems)

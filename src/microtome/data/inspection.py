@@ -46,6 +46,7 @@ def inspect(
         *_foreground_ignored(found, classes),
         *leaks(records),
         *_without_truth(found),
+        *_nothing_judged(found, classes),
         *_unlike(found),
         *(f"{split}: {p}" for split, all_ in found.items() for f in all_ for p in f.problems),
     ]
@@ -84,6 +85,13 @@ def _without_truth(found: Findings) -> Iterator[str]:
         if bare:
             more = ", ..." if len(bare) > 3 else ""
             yield f"{split}: {len(bare)} without mask or labels: {', '.join(bare[:3])}{more}"
+
+
+def _nothing_judged(found: Findings, classes: Classes) -> Iterator[str]:
+    for split in ("train", "val"):
+        known = [f for f in found.get(split, ()) if f.has_truth]
+        if known and not any(f.pixels.get(v) for f in known for v in range(classes.num_classes)):
+            yield f"{split}: every pixel is ignored, so there is nothing to learn or to score"
 
 
 def _foreground_ignored(found: Findings, classes: Classes) -> Iterator[str]:
