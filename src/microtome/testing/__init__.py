@@ -1,0 +1,14 @@
+"""Contract suites: what operators, backbones and heads must hold, as classes for pytest to inherit.
+
+    class TestMyBackbone(BackboneContract):
+        def make(self):
+            return MyBackbone(channels=8)
+
+Keep the parts small: each test builds one, and one compiles it (without code generation).
+"""
+
+from .backbones import BackboneContract
+from .heads import HeadContract
+from .operators import OperatorContract
+
+__all__ = ["BackboneContract", "HeadContract", "OperatorContract"]

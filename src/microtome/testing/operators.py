@@ -1,0 +1,136 @@
+"""What an operator promises of all its backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ops import Backend, using
+from .checks import assert_close, seeded
+
+
+class OperatorContract:
+    """What an operator promises, with each of its backends that this machine can run.
+
+    Subclasses say `name`, `backends`, `call` and `make`, and `empty` where nothing can be asked.
+    """
+
+    name: str
+    backends: Sequence[Backend]
+    spatial_dims: Sequence[int] = (1, 2, 3)
+
+    def call(self, *args: Any) -> Tensor:
+        """Call the operator."""
+        raise NotImplementedError
+
+    def make(self, spatial_dims: int, dtype: torch.dtype) -> tuple[Any, ...]:
+        """Arguments, the same ones each time; `dtype` is that of values, coordinates keep theirs.
+
+        Coordinates are float64 where `dtype` is, else float32.
+        """
+        raise NotImplementedError
+
+    def empty(self, spatial_dims: int) -> tuple[Any, ...]:
+        """Arguments that ask for nothing; the answer has no elements."""
+        raise NotImplementedError
+
+    def test_backends_agree_with_the_reference(self) -> None:
+        """Values and every gradient, within the tolerance that a backend states per dtype."""
+        for backend in self._usable():
+            for dtype, tolerance in backend.tolerance.items():
+                for dims in self.spatial_dims:
+                    with using(**{self.name: backend.name}):
+                        ours = _with_gradients(self.call, self.make(dims, dtype))
+                    with using(**{self.name: "reference"}):
+                        theirs = _with_gradients(self.call, self.make(dims, dtype))
+                    for x, y in zip(ours, theirs, strict=True):
+                        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+
+    def test_gradients_are_those_of_finite_differences(self) -> None:
+        """In float64, for each backend that takes it."""
+        for backend, dims in self._usable_with(torch.float64):
+            args = _differentiable(self.make(dims, torch.float64))
+            with using(**{self.name: backend.name}):
+                assert torch.autograd.gradcheck(self.call, args)
+
+    def test_memory_layout_does_not_matter(self) -> None:
+        """Transposed tensors give what contiguous ones give."""
+        for backend, dims in self._usable_with(torch.float32):
+            args = self.make(dims, torch.float32)
+            strided = [_strided(a) if isinstance(a, Tensor) else a for a in args]
+            with using(**{self.name: backend.name}):
+                torch.testing.assert_close(self.call(*strided), self.call(*args))
+
+    def test_half_precision_accumulates_in_float(self) -> None:
+        """The answer is the one in float32 from the same rounded values, rounded once."""
+        for backend, dims in self._usable_with(torch.bfloat16):
+            args = self.make(dims, torch.bfloat16)
+            exact = [a.float() if isinstance(a, Tensor) else a for a in args]
+            with using(**{self.name: backend.name}):
+                half, full = self.call(*args), self.call(*exact)
+            assert half.dtype == torch.bfloat16
+            torch.testing.assert_close(half, full.bfloat16(), rtol=2**-7, atol=1e-4)
+
+    def test_nothing_asked_nothing_answered(self) -> None:
+        """With zero gradients, too."""
+        for backend in self._usable():
+            for dims in self.spatial_dims:
+                with using(**{self.name: backend.name}):
+                    out, *gradients = _with_gradients(self.call, self.empty(dims))
+                assert out.numel() == 0 and all(g.eq(0).all() for g in gradients)
+
+    def test_it_is_one_graph(self) -> None:
+        """It compiles without a break, forwards and backwards, to the same values."""
+        for backend, dims in self._usable_with(torch.float32):
+            args = self.make(dims, torch.float32)
+            with using(**{self.name: backend.name}):
+                torch.compiler.reset()
+                compiled = torch.compile(self.call, fullgraph=True, backend="aot_eager")
+                assert_close(_with_gradients(compiled, args), _with_gradients(self.call, args))
+
+    def test_a_backend_that_does_not_exist_is_an_error(self) -> None:
+        """Never a silent second path."""
+        try:
+            with using(**{self.name: "abacus"}):
+                self.call(*self.make(self.spatial_dims[0], torch.float32))
+        except ValueError as error:
+            assert all(b.name in str(error) for b in self.backends)
+        else:
+            raise AssertionError("another backend was taken instead")
+
+    def _usable(self) -> list[Backend]:
+        return [b for b in self.backends if not b.lacking]
+
+    def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend, int]]:
+        for backend in self._usable():
+            for dims in self.spatial_dims:
+                if not backend.reasons(*self.make(dims, dtype)):
+                    yield backend, dims
+
+
+def _differentiable(args: Sequence[Any]) -> tuple[Any, ...]:
+    """Fresh leaves that want gradients, where arguments are floating point."""
+    return tuple(
+        a.detach().clone().requires_grad_()
+        if isinstance(a, Tensor) and a.is_floating_point()
+        else a
+        for a in args
+    )
+
+
+def _with_gradients(call: Callable[..., Tensor], args: Sequence[Any]) -> list[Tensor]:
+    """The answer, then its gradient by every floating-point argument."""
+    leaves = _differentiable(args)
+    out = call(*leaves)
+    wanted = [a for a in leaves if isinstance(a, Tensor) and a.requires_grad]
+    weights = torch.randn(out.shape, generator=seeded()).to(out)
+    return [out.detach(), *torch.autograd.grad((out * weights).sum(), wanted)]
+
+
+def _strided(x: Tensor) -> Tensor:
+    """Equal to `x`, with its axes the other way round in memory."""
+    order = tuple(reversed(range(x.ndim)))
+    return x.permute(order).contiguous().permute(order)
