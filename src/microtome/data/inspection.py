@@ -89,8 +89,8 @@ def _without_truth(found: Findings) -> Iterator[str]:
 
 def _nothing_judged(found: Findings, classes: Classes) -> Iterator[str]:
     for split in ("train", "val"):
-        known = [f for f in found.get(split, ()) if f.has_truth]
-        if known and not any(f.pixels.get(v) for f in known for v in range(classes.num_classes)):
+        seen = set(chain(*(f.pixels for f in found.get(split, ()))))
+        if classes.ignore_index in seen and not seen & set(range(classes.num_classes)):
             yield f"{split}: every pixel is ignored, so there is nothing to learn or to score"
 
 
