@@ -112,6 +112,11 @@ def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, cap
     assert (out / "metrics.json").exists()
 
 
+PARTNERS = {  # options that only go together
+    "loss=mask2former": ["model/head=mask2former"],
+    "model/head=mask2former": ["loss=mask2former"],
+    "model=vit_adapter_mask2former": ["loss=mask2former"],
+}
 OPTIONS = [
     (folder.relative_to(PACKAGED).as_posix(), option.stem)
     for folder in sorted(p for p in PACKAGED.rglob("*") if p.is_dir() and p.name != "experiment")
@@ -171,7 +176,8 @@ def test_every_option_of_every_group_trains(group, option, tissue, tmp_path):
     name = "demo"
     if option.endswith("_volume"):
         name, data = "demo_nuclei3d", _nuclei(tmp_path)
-    words = ["fit", "--config", name, f"{group}={option}", *data, *QUICK]
+    partners = PARTNERS.get(f"{group}={option}", [])
+    words = ["fit", "--config", name, f"{group}={option}", *partners, *data, *QUICK]
     words = [*words, f"runs={tmp_path / 'runs'}"]
     if group == "strategy":  # process groups outlive a run, so they get a process of their own
         subprocess.run([sys.executable, "-m", "microtome", *words], check=True, timeout=300)
