@@ -112,6 +112,10 @@ class TestInstances:
         with pytest.raises(ValueError, match="2 labels but 1 scores"):
             Instances(torch.tensor([1, 2]), scores=torch.ones(1))
 
+    def test_boxes_overlap_by_their_share(self):
+        boxes, others = Boxes(torch.tensor([[0, 0, 2, 2]])), Boxes(torch.tensor([[0.0, 1, 2, 3]]))
+        torch.testing.assert_close(boxes.iou(others), torch.tensor([[1 / 3]]))
+
     def test_boxes_are_clipped_to_the_image(self):
         boxes = Boxes(torch.tensor([[-1.0, 2.0, 9.0, 5.0]])).clip(torch.tensor([4.0, 8.0]))
         assert boxes.tensor.tolist() == [[0.0, 2.0, 4.0, 5.0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import deform_attn, masks_to_boxes, point_sample
+from . import box_iou, deform_attn, mask_overlap, masks_to_boxes, nms, point_sample, roi_align
 from .backend import Backend, choose, using
 
 __all__ = ["BACKENDS", "Backend", "choose", "using"]
@@ -10,5 +10,13 @@ __all__ = ["BACKENDS", "Backend", "choose", "using"]
 # operator -> backend -> why it cannot be used here, "" when it can
 BACKENDS: dict[str, dict[str, str]] = {
     operator.__name__.rpartition(".")[2]: {b.name: b.lacking for b in operator.BACKENDS}
-    for operator in (deform_attn, masks_to_boxes, point_sample)
+    for operator in (
+        box_iou,
+        deform_attn,
+        mask_overlap,
+        masks_to_boxes,
+        nms,
+        point_sample,
+        roi_align,
+    )
 }

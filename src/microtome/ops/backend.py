@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+
+R = TypeVar("R", covariant=True)  # what an operator returns
 
 _chosen: dict[str, str] = {}  # operator -> the backend that `using` asks for
 
 
-class Backend(NamedTuple):
+class Backend(NamedTuple, Generic[R]):
     """One way to compute an operator.
 
     Attributes:
@@ -24,7 +25,7 @@ class Backend(NamedTuple):
     """
 
     name: str
-    run: Callable[..., Tensor]
+    run: Callable[..., R]
     refusals: Callable[..., list[str]]
     tolerance: Mapping[torch.dtype, float]
     lacking: str = ""
@@ -34,7 +35,7 @@ class Backend(NamedTuple):
         return [self.lacking] if self.lacking else self.refusals(*args)
 
 
-def choose(operator: str, backends: Sequence[Backend], *args: Any) -> Backend:
+def choose(operator: str, backends: Sequence[Backend[R]], *args: Any) -> Backend[R]:
     """Return the first backend that does not refuse, or the one that `using` asks for.
 
     Raises ValueError when it, or every backend, refuses: with all reasons.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..ops.box_iou import box_iou
 from .label_layers import LabelLayers
 
 
@@ -22,6 +23,10 @@ class Boxes:
     def clip(self, shape: Tensor) -> Boxes:
         """Clip to an image of `shape` [D]."""
         return Boxes(torch.minimum(self.tensor.clamp(min=0), shape.repeat(2)))
+
+    def iou(self, other: Boxes) -> Tensor:
+        """[N, M] intersection over union with every box of another set."""
+        return box_iou(self.tensor, other.tensor)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class OperatorContract:
     """
 
     name: str
-    backends: Sequence[Backend]
+    backends: Sequence[Backend[Tensor]]
     spatial_dims: Sequence[int] = (1, 2, 3)
 
     def call(self, *args: Any) -> Tensor:
@@ -101,10 +101,10 @@ class OperatorContract:
         else:
             raise AssertionError("another backend was taken instead")
 
-    def _usable(self) -> list[Backend]:
+    def _usable(self) -> list[Backend[Tensor]]:
         return [b for b in self.backends if not b.lacking]
 
-    def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend, int]]:
+    def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend[Tensor], int]]:
         for backend in self._usable():
             for dims in self.spatial_dims:
                 if not backend.reasons(*self.make(dims, dtype)):

@@ -1,0 +1,204 @@
+"""Features of boxes: torchvision's in 2D, a composition of grid_sample and pooling in 3D."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torchvision
+from torch.nn import functional as F
+
+from microtome.ops import using
+from microtome.ops.roi_align import BACKENDS, roi_align
+from microtome.testing import OperatorContract
+
+SHAPES = {1: (9,), 2: (6, 8), 3: (4, 6, 5)}
+OUTPUTS = {1: (3,), 2: (3, 2), 3: (2, 3, 2)}
+USABLE = [b.name for b in BACKENDS if not b.lacking]
+
+
+@pytest.fixture(params=USABLE)
+def backend(request):
+    with using(roi_align=request.param):
+        yield request.param
+
+
+@dataclass(frozen=True)
+class Rois:
+    """All but the maps, `*rois`; boxes have no gradient."""
+
+    boxes: torch.Tensor
+    image_index: torch.Tensor
+    output: tuple
+    stride: tuple
+    samples: int = 2
+
+    def __iter__(self):
+        return iter((self.boxes, self.image_index, self.output, self.stride, self.samples))
+
+
+def arguments(dims, dtype=torch.float32, count=7, batch=2, channels=5, samples=2, reach=0.5):
+    """Random ones; boxes end up to `reach` of the image beyond its borders, some are turned."""
+    generator = torch.Generator().manual_seed(dims)
+    shape, stride = SHAPES[dims], (4.0, 2.0, 8.0)[:dims]
+    maps = torch.randn(batch, channels, *shape, generator=generator, dtype=torch.float64)
+    image = torch.tensor(shape) * torch.tensor(stride)
+    ends = torch.rand(2, count, dims, generator=generator, dtype=torch.float64)
+    low, high = (ends * (1 + 2 * reach) - reach).mul(image)
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    index = torch.randint(max(batch, 1), (count,), generator=generator)
+    boxes = torch.cat([low, high], 1).to(exact)
+    return maps.to(dtype), Rois(boxes, index, OUTPUTS[dims], stride, samples)
+
+
+class TestRoiAlign(OperatorContract):
+    name = "roi_align"
+    backends = BACKENDS
+
+    def call(self, maps, rois):
+        return roi_align(maps, *rois)
+
+    def make(self, spatial_dims, dtype):
+        return arguments(spatial_dims, dtype)
+
+    def empty(self, spatial_dims):
+        return arguments(spatial_dims, count=0)
+
+
+def torchvision_roi_align(maps, rois):
+    boxes = torch.cat([rois.image_index[:, None], rois.boxes[:, [1, 0, 3, 2]]], 1).to(maps)
+    return torchvision.ops.roi_align(
+        maps, boxes, rois.output, 1 / rois.stride[0], rois.samples, True
+    )
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+@pytest.mark.parametrize("output", [(7, 7), (1, 4)])
+def test_in_two_dimensions_it_is_that_of_torchvision(backend, samples, output):
+    maps, rois = arguments(2, count=40, channels=37, samples=samples)
+    rois = replace(rois, stride=(4.0, 4.0), output=output)
+    ours, theirs = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+    a, b = roi_align(ours, *rois), torchvision_roi_align(theirs, rois)
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    weights = torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
+    (a * weights).sum().backward()
+    (b * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+
+
+def by_grid_sample(maps, rois):
+    """Sample positions written out, clamped to the border's centres, pooled; inside only."""
+    dims, shape = maps.ndim - 2, maps.shape[2:]
+    out = []
+    for box, image in zip(rois.boxes, rois.image_index, strict=True):
+        axes = []
+        for axis in range(dims):
+            low, high = box[axis] / rois.stride[axis], box[dims + axis] / rois.stride[axis]
+            count = rois.output[axis] * rois.samples
+            at = low + (high - low) * (torch.arange(count) + 0.5) / count  # pixel i: i to i + 1
+            axes.append(at.clamp(0.5, shape[axis] - 0.5) / shape[axis] * 2 - 1)
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
+        sampled = F.grid_sample(maps[image][None], grid[None], align_corners=False)
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[dims - 1]
+        out.append(pool(sampled, rois.samples)[0])
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_it_is_grid_sample_and_pooling(backend, dims, samples):
+    maps, rois = arguments(dims, samples=samples, reach=0.0)
+    torch.testing.assert_close(
+        roi_align(maps, *rois), by_grid_sample(maps, rois), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_an_image_is_a_volume_of_one_layer(backend):
+    maps, rois = arguments(2)
+    low, high = rois.boxes.chunk(2, 1)
+    zero = torch.zeros(len(low), 1)
+    deep = Rois(
+        torch.cat([zero, low, zero + 1, high], 1),
+        rois.image_index,
+        (1, *rois.output),
+        (1, *rois.stride),
+    )
+    torch.testing.assert_close(roi_align(maps[:, :, None], *deep)[:, :, 0], roi_align(maps, *rois))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_constant_stays_and_a_ramp_gives_the_cells_centres(backend, dims):
+    shape, stride = SHAPES[dims], (2.0,) * dims
+    ramp = torch.arange(shape[-1]) + 0.5
+    maps = torch.stack([torch.ones(shape), ramp.expand(shape)])[None]
+    image = torch.tensor(shape) * 2.0
+    box = torch.cat([image * 0.25, image * 0.75])[None]
+    out = roi_align(maps, box, torch.zeros(1, dtype=torch.long), (2,) * dims, stride)[0]
+    torch.testing.assert_close(out[0], torch.ones_like(out[0]))
+    expected = shape[-1] * torch.tensor([0.375, 0.625])
+    torch.testing.assert_close(out[1], expected.expand_as(out[1]))
+
+
+def test_what_lies_more_than_a_pixel_beyond_is_zero(backend):
+    maps = torch.ones(1, 3, 6, 8)
+    index = torch.zeros(2, dtype=torch.long)
+    boxes = torch.tensor([[-40.0, 0, -20, 20], [0.0, 60, 10, 90]])
+    assert roi_align(maps, boxes, index, (2, 2), 4.0).eq(0).all()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_channels_last_stays_and_gives_the_same(backend, dims):
+    maps, rois = arguments(dims, channels=20)
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}[dims]
+    leaf = maps.to(memory_format=last).requires_grad_()
+    out = roi_align(leaf, *rois)
+    assert out.is_contiguous(memory_format=last) and roi_align(maps, *rois).is_contiguous()
+    torch.testing.assert_close(out, roi_align(maps, *rois))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_no_images_and_no_boxes(backend, dims):
+    maps, rois = arguments(dims, batch=0, count=0)
+    assert roi_align(maps, *rois).shape == (0, 5, *OUTPUTS[dims])
+
+
+def test_boxes_may_be_strided_and_the_index_of_any_integers(backend):
+    maps, rois = arguments(2)
+    same = replace(rois, boxes=rois.boxes.T.contiguous().T, image_index=rois.image_index.int())
+    assert roi_align(maps, *same).equal(roi_align(maps, *rois))
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_an_image_that_does_not_exist_is_an_error(backend, index):
+    maps, rois = arguments(2)
+    with pytest.raises((IndexError, RuntimeError, ValueError), match=r"index|image"):
+        roi_align(maps, *replace(rois, image_index=torch.full((7,), index)))
+
+
+def test_boxes_get_no_gradient(backend):
+    maps, rois = arguments(2)
+    boxes = rois.boxes.requires_grad_()
+    roi_align(maps.requires_grad_(), *rois).sum().backward()
+    assert boxes.grad is None
+
+
+def test_all_that_does_not_fit_is_listed():
+    maps, rois = arguments(2)
+    wrong = r"boxes of 2 axes are \[N, 4\], got \[7, 6\]; image_index is \[7\], integers, got \[6\]"
+    with pytest.raises(ValueError, match=wrong):
+        roi_align(maps, rois.boxes[:, [0, 1, 2, 3, 0, 1]], rois.image_index[1:], (2, 2), 4.0)
+    with pytest.raises(
+        ValueError, match=r"must be float32.*output is 2 sizes.*samples is at least"
+    ):
+        roi_align(maps, rois.boxes.half(), rois.image_index, (2,), 4.0, 0)
+    with pytest.raises(ValueError, match="expected 1 or 2 values, got 3"):
+        roi_align(maps, *replace(rois, stride=(1.0, 1.0, 1.0)))
+    with pytest.raises(ValueError, match=r"maps are \[B, C, \*S\], floating point"):
+        roi_align(maps.long(), *rois)
+
+
+def test_it_is_one_graph_for_any_number_of_boxes(backend):
+    torch.compiler.reset()
+    compiled = torch.compile(roi_align, fullgraph=True, dynamic=True, backend="aot_eager")
+    for count in (5, 9):
+        maps, rois = arguments(1, count=count)
+        torch.testing.assert_close(compiled(maps, *rois), roi_align(maps, *rois))
