@@ -10,6 +10,7 @@ from microtome.geometry import (
     boxes_to_xywh,
     extent,
     per_axis,
+    proposed_strides,
     round_up,
     window,
 )
@@ -52,3 +53,23 @@ def test_flipping_back_is_the_inverse(boxes):
 def test_geometry_and_files_do_not_load_torch():
     code = "import microtome.geometry, microtome.files, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "spacing, steps, expected",
+    [
+        ((0.5, 0.5), (4, 2), ((4, 4), (2, 2))),
+        ((2.0, 0.5, 0.5), (2, 2, 2), ((1, 2, 2), (1, 2, 2), (2, 2, 2))),
+        ((2.0, 0.5, 0.5), (4, 2), ((1, 4, 4), (2, 2, 2))),
+        ((0.9, 0.5, 0.5), (2, 2), ((1, 2, 2), (2, 2, 2))),
+        ((0.7, 0.5, 0.5), (2, 2), ((2, 2, 2), (2, 2, 2))),
+        ((4.0, 1.0, 0.5), (16,), ((2, 8, 16),)),
+    ],
+)
+def test_strides_are_proposed_that_make_cells_cubes(spacing, steps, expected):
+    assert proposed_strides(spacing, steps) == expected
+
+
+def test_steps_that_are_no_halvings_say_so():
+    with pytest.raises(ValueError, match=r"powers of two, got \[2, 3\]"):
+        proposed_strides((1.0, 1.0), (2, 3))

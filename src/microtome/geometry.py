@@ -7,6 +7,7 @@ in micrometres per pixel; unknown spacing is None, never a silent 1. Nothing her
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T", int, float)
@@ -41,6 +42,30 @@ def window(shape: Sequence[int]) -> Region:
 def extent(region: Region) -> Shape:
     """Return the shape of a region whose slices have a start and a stop."""
     return tuple(s.stop - s.start for s in region)
+
+
+def proposed_strides(spacing: Sequence[float], steps: Sequence[int]) -> tuple[Shape, ...]:
+    """Propose strides per axis for the steps of a pyramid, so that its cells become cubes.
+
+    An axis is halved unless it is already coarser than the finest one by more than a square root
+    of two: slices 2 µm apart of pixels of 0.5 µm get no stride along z for the first two halvings.
+
+    Args:
+        spacing: micrometres per pixel and axis.
+        steps: the strides where all axes are equal, each a power of two: 4 is two halvings.
+
+    Raises ValueError when a step is no power of two.
+    """
+    if any(step < 1 or step & (step - 1) for step in steps):
+        raise ValueError(f"steps must be powers of two, got {list(steps)}")
+    cell, strides = list(spacing), []
+    for step in steps:
+        before = list(cell)
+        for _ in range(step.bit_length() - 1):
+            finest = min(cell)
+            cell = [2 * c if c <= sqrt(2) * finest else c for c in cell]
+        strides.append(tuple(round(c / b) for c, b in zip(cell, before, strict=True)))
+    return tuple(strides)
 
 
 class Placement(NamedTuple):

@@ -3,6 +3,7 @@
 from .attention import Block
 from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches
 from .deformable import DeformableAttention
+from .drop_path import drop_path_rates
 from .positions import centres, sincos_positions
 from .resize import resize_maps
 
@@ -14,6 +15,7 @@ __all__ = [
     "conv",
     "conv_block",
     "doubling",
+    "drop_path_rates",
     "group_norm",
     "max_pool",
     "norm",

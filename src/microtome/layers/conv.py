@@ -23,21 +23,22 @@ def conv(
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
-    kernel_size: int = 1,
+    kernel_size: int | Sequence[int] = 1,
     bias: bool = True,
     stride: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> nn.Module:
     """A convolution that divides the spatial shape by `stride`, rounding up.
 
-    `kernel_size` is odd, in pixels; `stride` is one number or one per axis.
+    `kernel_size` (odd) and `stride` are one number or one per axis, in pixels.
     """
+    kernel = per_axis(kernel_size, spatial_dims)
     return _CONV[spatial_dims](
         in_channels,
         out_channels,
-        kernel_size,
+        kernel,
         stride=per_axis(stride, spatial_dims),
-        padding=kernel_size // 2,
+        padding=tuple(k // 2 for k in kernel),
         groups=groups,
         bias=bias,
     )

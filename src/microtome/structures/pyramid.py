@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +24,18 @@ class PyramidSpec(NamedTuple):
     strides: tuple[tuple[float, ...], ...]
     multiple: tuple[int, ...]
 
+    @classmethod
+    def stepped(cls, channels: Sequence[int], steps: Sequence[Sequence[int]]) -> PyramidSpec:
+        """Each level `steps` (per axis) coarser than the one before, the first than the image."""
+        strides = tuple(accumulate(map(tuple, steps), _times))
+        floats = tuple(tuple(float(s) for s in stride) for stride in strides)
+        return cls(tuple(channels), floats, strides[-1])
+
     @property
     def spatial_dims(self) -> int:
         """D."""
         return len(self.multiple)
+
+
+def _times(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a * b for a, b in zip(one, other, strict=True))

@@ -53,6 +53,26 @@ class BackboneContract:
         sum((x * torch.randn_like(x)).sum() for x in maps).backward()
         assert without_gradient(backbone) == []
 
+    def test_half_precision_is_close(self) -> None:
+        """Under autocast in bfloat16 maps are finite and, on average, as they were."""
+        backbone = self.make().eval()
+        image = _image(backbone, [2 * m for m in backbone.spec.multiple])
+        with torch.no_grad():
+            exact = backbone(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                maps = backbone(image)
+        for x, y in zip(maps, exact, strict=True):
+            assert (x.float() - y).abs().mean() < 0.1 * y.abs().mean()
+
+    def test_places_matter(self) -> None:
+        """Two units of the image that change places change more than their places in the map."""
+        backbone = self.make().eval().double()
+        image = _image(backbone, [2 * m for m in backbone.spec.multiple]).double()
+        with torch.no_grad():
+            coarse, other = backbone(image)[-1], backbone(_swapped(image))[-1]
+        back = _swapped(other)
+        assert (back - coarse).abs().max() > 1e-10 * coarse.abs().max()
+
     def test_it_is_one_graph(self) -> None:
         """It compiles without a break, to the same values, unless it says otherwise."""
         backbone = self.make().eval()
@@ -104,6 +124,12 @@ def _image(backbone: Backbone, shape: Sequence[int]) -> Tensor:
     """Two images padded to what the backbone divides."""
     images = torch.randn(2, backbone.in_channels, *shape, generator=seeded())
     return ImageList.pad(list(images), backbone.spec.multiple).tensor
+
+
+def _swapped(x: Tensor) -> Tensor:
+    """The upper half's left and right halves change places."""
+    upper, lower = x.chunk(2, -2)
+    return torch.cat([upper.roll(x.shape[-1] // 2, -1), lower], -2)
 
 
 def _units(backbone: Backbone) -> list[int]:
