@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: help docs setup demo test test-slow check bench clean
+.PHONY: help docs setup ops demo test test-slow check bench clean
 
 help:
 	@echo "make demo       generate tissue, train, predict and compare (about 4 minutes after setup)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  what needs a compiler, a server or minutes"
 	@echo "make check      ruff, mypy strict, the import contract"
+	@echo "make ops        compile the C++ operators (seconds; they run as plain PyTorch without)"
 	@echo "make docs       the generated help page"
 	@echo "make bench      speed beside peers, into benchmarks/results"
 
@@ -24,6 +25,10 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+# where there is no compiler this says so, and the rest goes on without
+ops: setup
+	PYTHON=$(BIN)/python ./compile_ops.sh
+
 demo: setup
 	$(BIN)/microtome demo
 
@@ -31,6 +36,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
+	-$(MAKE) --no-print-directory ops
 	$(BIN)/python -m pytest -m slow
 
 check: setup
@@ -43,6 +49,7 @@ docs: setup
 	$(BIN)/python -m microtome.cli.help_page
 
 bench: setup
+	-$(MAKE) --no-print-directory ops
 	$(BIN)/python -m benchmarks
 
 clean:

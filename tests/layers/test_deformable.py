@@ -74,8 +74,8 @@ def test_one_reference_serves_all_levels_and_images(dims):
 
 def test_places_stay_exact_under_autocast(monkeypatch):
     seen = []
-    name = "microtome.layers.deformable.deform_attn"
-    monkeypatch.setattr(name, lambda v, s, at, w: seen.append((at, v)) or v[:, :5])
+    name = "microtome.layers.deformable.deform_attn_around"
+    monkeypatch.setattr(name, lambda v, s, near, at, w: seen.append((at, v)) or v[:, :5])
     layer, query, reference, value = small(2)
     with torch.autocast("cpu", torch.bfloat16):
         layer(query, reference, value, SHAPES[2])

@@ -9,7 +9,7 @@ from transformers.models.mask2former.modeling_mask2former import multi_scale_def
 
 from microtome.ops import BACKENDS as KNOWN
 from microtome.ops import Backend, using
-from microtome.ops.deform_attn import BACKENDS, deform_attn, reference
+from microtome.ops.deform_attn import BACKENDS, deform_attn, deform_attn_around, reference
 from microtome.testing import OperatorContract
 
 SHAPES = {1: ((5,), (3,)), 2: ((4, 5), (2, 3)), 3: ((2, 3, 4), (1, 2, 2))}
@@ -42,6 +42,37 @@ class TestDeformAttn(OperatorContract):
 
     def empty(self, spatial_dims):
         return arguments(spatial_dims, queries=0)
+
+
+class TestDeformAttnAround(TestDeformAttn):
+    """The fused form."""
+
+    def call(self, *args):
+        return deform_attn_around(*args)
+
+    def reasons(self, backend, value, shapes, points, offsets, logits):
+        return backend.reasons(value, shapes, offsets, logits, points)
+
+    def make(self, spatial_dims, dtype):
+        return around(arguments(spatial_dims, dtype))
+
+    def empty(self, spatial_dims):
+        return around(arguments(spatial_dims, queries=0))
+
+
+def around(args, batch=1):
+    """Arguments of the fused form: offsets of a few pixels around points that the batch shares."""
+    value, shapes, locations, weights = args
+    points = locations[:batch, :, 0, :, 0].clamp(0, 1)
+    return value, shapes, points, 3 * locations - 1, 4 * weights
+
+
+def test_the_fused_form_is_locations_and_softmax():
+    value, shapes, points, offsets, logits = around(arguments(2), batch=2)
+    locations = points[:, :, None, :, None] + offsets / torch.tensor(shapes)[:, None]
+    weights = logits.flatten(3).softmax(3).view(logits.shape)
+    expected = deform_attn(value, shapes, locations, weights)
+    torch.testing.assert_close(deform_attn_around(*around(arguments(2), batch=2)), expected)
 
 
 @pytest.mark.parametrize("reach", [0.0, 0.5])
@@ -162,4 +193,4 @@ def test_the_contract_sees_a_wrong_backend(monkeypatch):
 
 def test_doctor_knows_every_backend():
     assert {"deform_attn", "masks_to_boxes", "nms", "point_sample", "roi_align"} <= set(KNOWN)
-    assert KNOWN["deform_attn"] == {"reference": ""}
+    assert set(KNOWN["deform_attn"]) == {"cpu", "reference"}

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import shutil
+import sysconfig
 import tempfile
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -68,7 +69,47 @@ def _operators() -> list[str]:
     for operator, backends in BACKENDS.items():
         told = "; ".join(f"{name}: {reason or 'usable'}" for name, reason in backends.items())
         _line(operator, told)
+    _compiled_operators()
+    _triton()
     return []
+
+
+def _compiled_operators() -> None:
+    import torch
+
+    from ..ops.build import find_compiler
+    from ..ops.library import HOW_TO_BUILD, built_with, lacking
+
+    reason = lacking()
+    if reason:
+        compiler = find_compiler()
+        need = "" if compiler else "; needs a C++ compiler first, for example: apt install g++"
+        _line("C++ library", f"{reason}{need}")
+        _line("", "without it operators on processors run as plain PyTorch, several times slower")
+        return
+    told = built_with()
+    instructions = torch.backends.cpu.get_cpu_capability()
+    _line("C++ library", f"built with torch {told['torch']}, {told['compiler']}; {instructions}")
+    _line("", f"after a change of sources: {HOW_TO_BUILD}")
+
+
+def _triton() -> None:
+    """What GPU kernels need at their first launch, which is when Triton compiles them."""
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        _line("Triton", "missing: GPU kernels need it (torch's CUDA builds bring it)")
+        return
+    compiler = next(
+        (c for c in (os.environ.get("CC"), "gcc", "clang") if c and shutil.which(c)), None
+    )
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    missing = [
+        *([] if compiler else ["a C compiler: apt install gcc"]),
+        *([] if header.exists() else [f"{header}: apt install python3-dev"]),
+    ]
+    told = "lacks " + "; ".join(missing) if missing else f"{compiler} and Python headers are there"
+    _line("Triton", f"{triton} (GPU kernels); {told}")
 
 
 def _folders() -> list[str]:

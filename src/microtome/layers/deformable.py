@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..ops.deform_attn import deform_attn
+from ..ops.deform_attn import deform_attn_around
 
 __all__ = ["DeformableAttention", "flip_offset_rows"]
 
@@ -73,13 +73,12 @@ class DeformableAttention(nn.Module):
         """
         batch, queries = query.shape[:2]
         around = reference[:, :, None] if reference.ndim == 3 else reference  # [B, Q, L, D]
-        pixels = torch.tensor(shapes, dtype=torch.float32, device=query.device)  # [L, D]
+        around = around.to(torch.promote_types(around.dtype, torch.float32))
+        around = around.expand(-1, -1, len(shapes), -1)
         offsets = self._offsets(query).view(batch, queries, *self.samples, self.spatial_dims)
-        locations = around[:, :, None, :, None].float() + offsets / pixels[:, None]
-        weights = self.attention_weights(query).view(batch, queries, self.samples[0], -1)
-        weights = weights.softmax(-1).view(batch, queries, *self.samples)
+        logits = self.attention_weights(query).view(batch, queries, *self.samples)
         values = self.value_proj(value).unflatten(2, (self.samples[0], -1))  # [B, N, H, C]
-        attended = deform_attn(values, shapes, locations, weights)
+        attended = deform_attn_around(values, shapes, around, offsets.to(around.dtype), logits)
         out: Tensor = self.output_proj(attended.flatten(2))
         return out
 

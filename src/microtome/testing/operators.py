@@ -37,11 +37,17 @@ class OperatorContract:
         """Arguments that ask for nothing; the answer has no elements."""
         raise NotImplementedError
 
+    def reasons(self, backend: Backend, *args: Any) -> list[str]:
+        """Why a backend refuses these arguments of `call`, where they are not those of its run."""
+        return backend.reasons(*args)
+
     def test_backends_agree_with_the_reference(self) -> None:
         """Values and every gradient, within the tolerance that a backend states per dtype."""
         for backend in self._usable():
             for dtype, tolerance in backend.tolerance.items():
                 for dims in self.spatial_dims:
+                    if self.reasons(backend, *self.make(dims, dtype)):
+                        continue
                     with using(**{self.name: backend.name}):
                         ours = _with_gradients(self.call, self.make(dims, dtype))
                     with using(**{self.name: "reference"}):
@@ -78,6 +84,8 @@ class OperatorContract:
         """With zero gradients, too."""
         for backend in self._usable():
             for dims in self.spatial_dims:
+                if self.reasons(backend, *self.empty(dims)):
+                    continue
                 with using(**{self.name: backend.name}):
                     out, *gradients = _with_gradients(self.call, self.empty(dims))
                 assert out.numel() == 0 and all(g.eq(0).all() for g in gradients)
@@ -107,7 +115,7 @@ class OperatorContract:
     def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend[Tensor], int]]:
         for backend in self._usable():
             for dims in self.spatial_dims:
-                if not backend.reasons(*self.make(dims, dtype)):
+                if not self.reasons(backend, *self.make(dims, dtype)):
                     yield backend, dims
 
 

@@ -12,9 +12,25 @@ from ..point_sample import reference as sampling
 
 
 def run(
+    value: Tensor,
+    shapes: Sequence[Sequence[int]],
+    places: Tensor,
+    weights: Tensor,
+    around: Tensor | None = None,
+) -> Tensor:
+    """[B, N, H, C] -> [B, Q, H, C]; `places` and `weights` as in `operator`."""
+    locations = places
+    if around is not None:
+        pixels = torch.tensor(shapes, dtype=places.dtype, device=places.device)  # [L, D]
+        locations = around[:, :, None, :, None] + places / pixels[:, None]
+        exact = torch.promote_types(weights.dtype, torch.float32)
+        weights = weights.flatten(3).to(exact).softmax(3).view(weights.shape)
+    return _sum_of_samples(value, shapes, locations, weights)
+
+
+def _sum_of_samples(
     value: Tensor, shapes: Sequence[Sequence[int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """[B, N, H, C] at [B, Q, H, L, P, D] -> [B, Q, H, C]."""
     batch, _, heads, channels = value.shape
     _, queries, _, _, count, dims = locations.shape
     dtype = torch.promote_types(value.dtype, locations.dtype)
@@ -30,7 +46,11 @@ def run(
 
 
 def refusals(
-    value: Tensor, shapes: Sequence[Sequence[int]], locations: Tensor, weights: Tensor
+    value: Tensor,
+    shapes: Sequence[Sequence[int]],
+    places: Tensor,
+    weights: Tensor,
+    around: Tensor | None = None,
 ) -> list[str]:
     """Those of the sampling."""
-    return sampling.refusals(value, locations)
+    return sampling.refusals(value, places)

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Compiles the C++ operators against the installed PyTorch, a matter of seconds. PYTHON chooses the
+# interpreter; CXX the compiler.
+set -euo pipefail
+cd "$(dirname "$0")"
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=python
+  [ -x .venv/bin/python ] && PYTHON=.venv/bin/python
+fi
+"$PYTHON" -m microtome.ops.build

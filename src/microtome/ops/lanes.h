@@ -1,0 +1,169 @@
+// Vectors of LANES floats (half as many doubles); included by each_isa.h in a namespace per
+// instruction set. `Row<T>` reads and writes elements of type T as vectors of what they are summed
+// in: float, or double for double.
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t FloatMask __attribute__((vector_size(4 * LANES)));
+typedef uint32_t FloatBits __attribute__((vector_size(4 * LANES)));
+typedef uint16_t HalfBits __attribute__((vector_size(2 * LANES)));
+typedef double Doubles __attribute__((vector_size(4 * LANES)));
+typedef int64_t DoubleMask __attribute__((vector_size(4 * LANES)));
+
+#define INLINE inline __attribute__((always_inline))
+
+template <class T>
+struct Row;
+
+template <>
+struct Row<float> {
+  using Sum = float;
+  using Vector = Floats;
+  static constexpr int width = LANES;
+  static INLINE Vector load(const float* p) {
+    Vector x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+  static INLINE void store(float* p, Vector x) { std::memcpy(p, &x, sizeof x); }
+};
+
+template <>
+struct Row<double> {
+  using Sum = double;
+  using Vector = Doubles;
+  static constexpr int width = LANES / 2;
+  static INLINE Vector load(const double* p) {
+    Vector x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+  static INLINE void store(double* p, Vector x) { std::memcpy(p, &x, sizeof x); }
+};
+
+template <>
+struct Row<microtome::BFloat16> {
+  using Sum = float;
+  using Vector = Floats;
+  static constexpr int width = LANES;
+  static INLINE Vector load(const microtome::BFloat16* p) {
+    HalfBits half;
+    std::memcpy(&half, p, sizeof half);
+    return (Vector)(__builtin_convertvector(half, FloatBits) << 16);
+  }
+  static INLINE void store(microtome::BFloat16* p, Vector x) {  // to nearest, ties to even
+    FloatBits bits = (FloatBits)x;
+    bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    bits = x == x ? bits : FloatBits{} + 0x7fc0u;
+    HalfBits half = __builtin_convertvector(bits, HalfBits);
+    std::memcpy(p, &half, sizeof half);
+  }
+};
+
+template <>
+struct Row<microtome::Half> {
+  using Sum = float;
+  using Vector = Floats;
+  static constexpr int width = LANES;
+  static INLINE Vector load(const microtome::Half* p) {
+#if LANES == 16
+    return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif LANES == 8
+    return (Vector)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#else
+    return Vector{float(p[0]), float(p[1]), float(p[2]), float(p[3])};
+#endif
+  }
+  static INLINE void store(microtome::Half* p, Vector x) {
+#if LANES == 16
+    _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
+#elif LANES == 8
+    _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < LANES; ++i) p[i] = microtome::Half(x[i]);
+#endif
+  }
+};
+
+template <class T>
+void read_row(typename Row<T>::Sum* to, const T* from, int64_t count) {
+  int64_t i = 0;
+  for (; i + Row<T>::width <= count; i += Row<T>::width)
+    Row<typename Row<T>::Sum>::store(to + i, Row<T>::load(from + i));
+  for (; i < count; ++i) to[i] = static_cast<typename Row<T>::Sum>(from[i]);
+}
+
+template <class T>
+void write_row(T* to, const typename Row<T>::Sum* from, int64_t count) {
+  int64_t i = 0;
+  for (; i + Row<T>::width <= count; i += Row<T>::width)
+    Row<T>::store(to + i, Row<typename Row<T>::Sum>::load(from + i));
+  for (; i < count; ++i) to[i] = static_cast<T>(from[i]);
+}
+
+// Elements [at, at + count) of a tensor of any floating dtype, as what they are summed in.
+inline void read_any(float* to, const void* from, microtome::ScalarType dtype, int64_t at,
+                     int64_t count) {
+  if (dtype == microtome::ScalarType::Float)
+    read_row(to, static_cast<const float*>(from) + at, count);
+  else if (dtype == microtome::ScalarType::BFloat16)
+    read_row(to, static_cast<const microtome::BFloat16*>(from) + at, count);
+  else
+    read_row(to, static_cast<const microtome::Half*>(from) + at, count);
+}
+
+inline void read_any(double* to, const void* from, microtome::ScalarType, int64_t at,
+                     int64_t count) {
+  read_row(to, static_cast<const double*>(from) + at, count);
+}
+
+inline void write_any(void* to, const float* from, microtome::ScalarType dtype, int64_t at,
+                      int64_t count) {
+  if (dtype == microtome::ScalarType::Float)
+    write_row(static_cast<float*>(to) + at, from, count);
+  else if (dtype == microtome::ScalarType::BFloat16)
+    write_row(static_cast<microtome::BFloat16*>(to) + at, from, count);
+  else
+    write_row(static_cast<microtome::Half*>(to) + at, from, count);
+}
+
+inline void write_any(void* to, const double* from, microtome::ScalarType, int64_t at,
+                      int64_t count) {
+  write_row(static_cast<double*>(to) + at, from, count);
+}
+
+// Sums of neighbouring lanes: those of a, then those of b.
+INLINE Floats fold(Floats a, Floats b) {
+#if LANES == 16
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif LANES == 8
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
+INLINE Doubles fold(Doubles a, Doubles b) {
+#if LANES == 16
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#elif LANES == 8
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#else
+  return __builtin_shufflevector(a, b, 0, 2) + __builtin_shufflevector(a, b, 1, 3);
+#endif
+}
+
+// The sums of `width` vectors, which lie one after the other, as one vector.
+template <class S>
+INLINE typename Row<S>::Vector sums(const S* x) {
+  constexpr int width = Row<S>::width;
+  typename Row<S>::Vector y[width];
+  for (int i = 0; i < width; ++i) y[i] = Row<S>::load(x + i * width);
+#pragma GCC unroll 4
+  for (int left = width / 2; left > 0; left /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < left; ++i) y[i] = fold(y[2 * i], y[2 * i + 1]);
+  return y[0];
+}

@@ -1,0 +1,66 @@
+"""The compiled library: what is said without it, with an old one, and how it is built."""
+
+import json
+import re
+
+import pytest
+
+from microtome.cli import main
+from microtome.ops import build, library
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """No library yet, in a folder of its own."""
+    for module in (library, build):
+        monkeypatch.setattr(module, "LIBRARY", tmp_path / "microtome_ops.so")
+        monkeypatch.setattr(module, "STAMP", tmp_path / "microtome_ops.json")
+    library.lacking.cache_clear()
+    yield tmp_path
+    library.lacking.cache_clear()
+
+
+def test_without_it_the_reason_says_what_to_type(elsewhere):
+    assert library.lacking() == "not built; type: python -m microtome.ops.build"
+
+
+def test_one_of_other_sources_is_not_loaded(elsewhere):
+    (elsewhere / "microtome_ops.so").touch()
+    (elsewhere / "microtome_ops.json").write_text(json.dumps({"sources": "older"}))
+    assert library.lacking().startswith("built from other sources")
+
+
+def test_a_broken_one_is_a_reason_not_a_crash(elsewhere):
+    (elsewhere / "microtome_ops.so").write_bytes(b"no library")
+    stamp = {"sources": library.digest(library.sources())}
+    (elsewhere / "microtome_ops.json").write_text(json.dumps(stamp))
+    assert library.lacking().startswith("does not load (")
+
+
+def test_every_source_counts():
+    names = {file.name for file in library.sources()}
+    assert {"native.h", "lanes.h", "each_isa.h", "kernel.h", "cpu.cpp"} <= names
+
+
+def test_doctor_says_what_is_missing_without_it(elsewhere, monkeypatch, capsys):
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    main(["doctor"])
+    said = capsys.readouterr().out
+    assert "not built; type: python -m microtome.ops.build; needs a C++ compiler first" in said
+    assert re.search(r"Triton +(\d|missing)", said)
+
+
+def test_building_without_a_compiler_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    assert build.main() == 1
+    assert "no C++ compiler found" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_it_builds_and_loads_and_only_what_changed_is_compiled_again(elsewhere):
+    compiler = build.find_compiler()
+    assert compiler is not None
+    assert build.build(compiler) == len(list(library.ROOM.glob("*/cpu.cpp")))
+    assert library.lacking() == ""
+    assert library.built_with()["sources"] == library.digest(library.sources())
+    assert build.build(compiler) == 0
