@@ -37,7 +37,7 @@ class OperatorContract:
         """Arguments that ask for nothing; the answer has no elements."""
         raise NotImplementedError
 
-    def reasons(self, backend: Backend, *args: Any) -> list[str]:
+    def reasons(self, backend: Backend[Tensor], *args: Any) -> list[str]:
         """Why a backend refuses these arguments of `call`, where they are not those of its run."""
         return backend.reasons(*args)
 
