@@ -11,6 +11,7 @@ from ..structures import Classes, Intensity
 from .datasets import SampleDataset
 from .image_dataset import ImageDataset
 from .stores import ImageReadError, Source, SourceInfo, read_labels
+from .stores.archives import size_of
 from .truth import Integers, value_counts, wrong_shape, wrong_values
 
 
@@ -125,5 +126,5 @@ def _read(file: Path | None, info: SourceInfo | None, problems: list[str]) -> In
 
 
 def _mark(name: str, files: Sequence[Path | None]) -> str:
-    sizes = (f.stat().st_size if f is not None and f.is_file() else -1 for f in files)
-    return " ".join((name, *map(str, sizes)))
+    sizes = (None if file is None else size_of(file) for file in files)
+    return " ".join((name, *(str(-1 if size is None else size) for size in sizes)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .records import ManifestError, Record
+from .stores.archives import files_below, is_folder
 from .stores.image_files import SUFFIXES
 from .stores.source import name_of
 from .tables import Column
@@ -16,6 +17,8 @@ from .tables import Column
 
 class Folders(NamedTuple):
     """Where images and what belongs to them lie; subfolders are searched too.
+
+    A folder may lie inside a zip file: `data.zip/images`.
 
     Files are paired by stem when all stems of the images are different, else by their path below
     the folder without the ending.
@@ -82,7 +85,7 @@ class Folders(NamedTuple):
         same = [kind for kind, folder, suffix in truths if folder == self.images and not suffix]
         if same:
             return {}, [f"{' and '.join(same)} in the images' own folder need a suffix"]
-        if not self.images.is_dir():
+        if not is_folder(self.images):
             return {}, ["no such folder"]
         mine = [
             file
@@ -114,7 +117,7 @@ class Folders(NamedTuple):
 
 def _files(folder: Path) -> list[Path]:
     """Image files in all depths; not hidden ones, such as macOS's `._x.png`."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
     return sorted(p for p in found if not p.name.startswith("."))
 
 
@@ -130,7 +133,7 @@ def _stems_differ(images: Mapping[str, Path]) -> bool:
 
 
 def _by_key(folder: Path, suffix: str, *, by_stem: bool) -> tuple[dict[str, Path], list[str]]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         return {}, [f"no such folder: {folder}"]
     files = [f for f in _files(folder) if name_of(f).endswith(suffix)]
     return _keyed(files, folder, suffix, by_stem=by_stem)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .archives import is_folder, opened, size_of
 from .decoded import Decoded, Raw
 from .pictures import decode_picture
 from .source import ImageReadError
@@ -18,18 +20,19 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DAMAGE = (  # what Pillow, tifffile and imagecodecs raise on damaged files, as fuzzing showed
     OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
     AssertionError, EOFError, MemoryError, SyntaxError, Warning,
-    struct.error, zlib.error, Image.DecompressionBombError,
+    struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError,
 )  # fmt: skip
 
 
 def decode(file: Path, *, indices: bool = False) -> Decoded:
     """Decode by the first bytes; every failure becomes an ImageReadError."""
-    if not file.is_file():
-        raise ImageReadError(file, "is a folder" if file.is_dir() else "no such file")
+    if size_of(file) is None:
+        raise ImageReadError(file, "is a folder" if is_folder(file) else "no such file")
     try:
-        with file.open("rb") as opened:
-            decoder = decode_tiff if opened.read(4) in _TIFF else decode_picture
-        decoded = decoder(file, indices=indices)
+        with opened(file) as stream:
+            decoder = decode_tiff if stream.read(4) in _TIFF else decode_picture
+            stream.seek(0)
+            decoded = decoder(file, stream, indices=indices)
     except UnidentifiedImageError:
         raise ImageReadError(file, "is not a PNG, JPEG, BMP or TIFF image, or damaged") from None
     except _DAMAGE as error:

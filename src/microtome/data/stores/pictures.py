@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import imagecodecs
 import numpy as np
@@ -17,18 +18,18 @@ _NAMES = {1: GREY, 2: (*GREY, ALPHA), 3: COLOUR, 4: (*COLOUR, ALPHA)}
 _DIRECT = ("1", "L", "LA", "I;16", "I", "RGB", "RGBA")
 
 
-def decode_picture(path: Path, *, indices: bool = False) -> Decoded:
-    """Decode one file; `indices` keeps the indices of a palette instead of its colours.
+def decode_picture(path: Path, stream: IO[bytes], *, indices: bool = False) -> Decoded:
+    """Decode an open file; `indices` keeps the indices of a palette instead of its colours.
 
     Raises ImageReadError for what is refused; damaged files raise what Pillow raises.
     """
-    with Image.open(path, formats=FORMATS) as picture:
+    with Image.open(stream, formats=FORMATS) as picture:
         _check_size(path, picture)
         if indices and picture.format in ("JPEG", "MPO"):
             raise ImageReadError(
                 path, "JPEG changes values, so it cannot hold labels; save the mask as PNG or TIFF"
             )
-        values = _pixels(path, picture, indices)
+        values = _pixels(path, stream, picture, indices)
         turn = picture.getexif().get(ORIENTATION, 1)
     values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
     bits = 1 if values.dtype == bool else 8 * values.dtype.itemsize
@@ -46,7 +47,7 @@ def _check_size(path: Path, picture: Image.Image) -> None:
         )
 
 
-def _pixels(path: Path, picture: Image.Image, indices: bool) -> Raw:
+def _pixels(path: Path, stream: IO[bytes], picture: Image.Image, indices: bool) -> Raw:
     """[y, x] or [y, x, C] as stored."""
     picture.load()
     if picture.mode == "P" and indices:
@@ -58,7 +59,8 @@ def _pixels(path: Path, picture: Image.Image, indices: bool) -> Raw:
             path, f"colours are {picture.mode}; convert it to RGB or grey first (ICC profiles vary)"
         )
     if picture.format == "PNG" and picture.mode in ("RGB", "RGBA", "LA"):
-        encoded = path.read_bytes()
+        stream.seek(0)
+        encoded = stream.read()
         if encoded[24] == 16:  # the bit depth in the header
             return np.asarray(imagecodecs.png_decode(encoded))
     return np.asarray(picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import tifffile
@@ -22,13 +22,13 @@ _COLOURS_REFUSED = {5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 32803: "a r
 _JPEG = (6, 7, 34892, 33007)  # decoded to RGB by the codec
 
 
-def decode_tiff(path: Path, *, indices: bool = False) -> Decoded:
-    """Decode a file with one series of equal pages.
+def decode_tiff(path: Path, stream: IO[bytes], *, indices: bool = False) -> Decoded:
+    """Decode an open file with one series of equal pages.
 
     `indices` keeps stored values: palette indices, and 0 as 0 where 0 is shown white.
     Raises ImageReadError for what is refused; damaged files raise what tifffile raises.
     """
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(stream) as file:
         series = file.series[0]
         page = series.keyframe
         _check(path, file, series)
@@ -51,7 +51,7 @@ def decode_tiff(path: Path, *, indices: bool = False) -> Decoded:
 
 def _check(path: Path, file: Any, series: Any) -> None:
     """Refuse what would be read wrongly, incompletely, or not fit: before anything is allocated."""
-    page, size = series.keyframe, path.stat().st_size
+    page, size = series.keyframe, file.filehandle.size
     claimed = prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
     colours = _COLOURS_REFUSED.get(int(page.photometric))
     if claimed > MAX_BYTES or claimed > max(RATIO_FROM, MAX_RATIO * size):
