@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d
 from microtome.backbones import Normalisation
 from microtome.data.stores import ArraySource
 from microtome.heads.dense import Dense
+from microtome.heads.mask2former import Mask2Former
 from microtome.models import Segmenter, Usage
 from microtome.necks import Neck
 from microtome.structures import DataSample, PyramidSpec, Segmentation
@@ -192,3 +193,11 @@ def test_sixteen_bits_do_not_meet_published_statistics_by_accident(tmp_path, sma
         segmenter.predict(tmp_path / "x.png")
     segmenter.usage = segmenter.usage._replace(levels=(0, 4095))
     assert segmenter.predict(tmp_path / "x.png").classes.shape == (16, 16)
+
+
+def test_it_predicts_under_autocast(small_segmenter, classes):
+    head = partial(Mask2Former, num_queries=4, hidden=16, encoder_layers=1, num_heads=2)
+    segmenter = Segmenter(small_segmenter().backbone, partial(head, decoder_layers=1), classes)
+    with torch.autocast("cpu", torch.bfloat16):
+        (result,) = segmenter.predict_samples(samples(segmenter, sizes=(9,)))
+    assert result.scores.dtype == torch.float32 and result.scores.shape == (3, 7, 9)

@@ -119,11 +119,12 @@ class Segmenter(Part):
         return weighted_sum(losses, self.weights)
 
     def decode(self, prediction: Any, images: ImageList) -> list[Segmentation]:
-        """One result per image, at its true shape."""
-        return self.head.decode(prediction, images)
+        """One result per image, at its true shape; decided in float32, autocast or not."""
+        with torch.autocast(images.tensor.device.type, enabled=False):
+            return self.head.decode(prediction, images)
 
     def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
-        """Results with scores, on the model's device; no tiles, no autocast, no gradients."""
+        """Results with scores, on the model's device; no tiles, no gradients."""
         device = next(self.parameters()).device
         with _evaluating(self), torch.inference_mode():
             images, _ = self.prepare([replace(s, truth=None).to(device) for s in samples])

@@ -87,6 +87,19 @@ class HeadContract:
             expected = target.classes[tuple(slice(s) for s in shape)]
             assert result.decided().classes.equal(expected)  # type: ignore[union-attr]
 
+    def test_it_trains_and_decodes_in_mixed_precision(self) -> None:
+        """Finite losses under bfloat16 autocast; decoding, without it, takes what forward gave."""
+        head = self.make().train()
+        images, pyramid = self._batch()
+        targets = [self.truth(images.canvas)] * len(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            prediction = head(pyramid, images, targets)
+            losses = head.losses(prediction, targets)
+        assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
+        for result in head.decode(prediction, images):
+            scores = result.instances.scores if result.instances is not None else result.scores
+            assert scores is not None and scores.dtype == torch.float32
+
     def test_it_is_one_graph(self) -> None:
         """`forward` compiles without a break, to the same values, unless it says otherwise."""
         head = self.make().eval()
