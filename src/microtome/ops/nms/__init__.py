@@ -7,11 +7,12 @@ from torch import Tensor
 
 from ..backend import Backend, choose
 from ..box_iou import box_problems
-from . import reference
+from . import cpu, reference
 
 __all__ = ["BACKENDS", "batched_nms", "nms"]
 
 BACKENDS: tuple[Backend[Tensor], ...] = (
+    Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )
 
@@ -30,8 +31,8 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
         torchvision returns in two dimensions, rounding and ties included.
 
     Raises:
-        ValueError: shapes, dtypes or the threshold do not fit, a score is not a number, or a box
-            is not finite; all that is wrong is listed.
+        ValueError: shapes, dtypes or the threshold do not fit; all that is wrong is listed.
+        RuntimeError: a score is not a number, or a box is not finite.
     """
     return _suppress("nms", boxes, scores, None, threshold)
 
@@ -48,7 +49,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float)
     Returns:
         [M] int64, the indices of the boxes that stay, from the best score of all down.
 
-    Raises ValueError as `nms` does.
+    Raises ValueError and RuntimeError as `nms` does.
     """
     return _suppress("batched_nms", boxes, scores, groups, threshold)
 

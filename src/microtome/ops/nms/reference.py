@@ -29,17 +29,15 @@ def _(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor
 
 
 def refuse_values(unordered: int, unbounded: int) -> None:
-    """Raise ValueError when there are scores that are not a number, or boxes that are not finite.
+    """Raise RuntimeError when there are scores that are not a number, or boxes without an end.
 
     Every backend says so from inside: only there the values are known without a further wait.
     """
-    wrong = []
-    if unordered:
-        wrong.append(f"{unordered} scores are not a number")
-    if unbounded:
-        wrong.append(f"{unbounded} boxes hold infinities or what is not a number")
-    if wrong:
-        raise ValueError("nms: " + "; ".join([*wrong, "the training may have diverged"]))
+    if unordered or unbounded:
+        raise RuntimeError(
+            f"nms: {unordered} scores are not a number; {unbounded} boxes hold infinities or what "
+            "is not a number; the training may have diverged"
+        )
 
 
 def refusals(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> list[str]:

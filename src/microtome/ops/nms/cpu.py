@@ -1,0 +1,24 @@
+"""C++ on processors: cpu.cpp and kernel.h, built by `make ops`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import library
+from .operator import run
+
+__all__ = ["lacking", "refusals", "run", "tolerance"]
+
+tolerance: dict[torch.dtype, float] = {}  # the very same indices
+lacking = library.lacking()
+
+
+def refusals(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> list[str]:
+    """Other devices and numbers of axes."""
+    reasons = []
+    if boxes.device.type != "cpu":
+        reasons.append(f"needs CPU tensors, got {boxes.device}")
+    if boxes.shape[1] > 6:
+        reasons.append(f"{boxes.shape[1] // 2} axes are more than 3")
+    return reasons
