@@ -153,7 +153,9 @@ def test_infinite_scores_are_an_order_like_any_other(backend):
 def test_values_without_an_order_are_refused(backend):
     boxes, scores = scene(2, 5)
     boxes[0, 1], boxes[3, 3], scores[2] = torch.inf, torch.nan, torch.nan
-    with pytest.raises(RuntimeError, match="nms: 1 scores are not a number; 2 boxes hold infinities"):
+    with pytest.raises(
+        RuntimeError, match="nms: 1 scores are not a number; 2 boxes hold infinities"
+    ):
         nms(boxes, scores, 0.5)
 
 

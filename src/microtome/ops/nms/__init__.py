@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..backend import Backend, choose
@@ -60,8 +59,6 @@ def _suppress(
     wrong = _problems(boxes, scores, groups, threshold)
     if wrong:
         raise ValueError(f"{name}: " + "; ".join(wrong))
-    if groups is None:
-        groups = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     args = boxes.detach(), scores.detach(), groups, float(threshold)
     return choose("nms", BACKENDS, *args).run(*args)
 

@@ -117,6 +117,7 @@ void suppress_group(const Boxes<T>& boxes, const std::vector<int32_t>& order,
                     const std::vector<int32_t>& ranks, double threshold, char* keep) {
   const int64_t dims = boxes.dims, front = most_axes - dims;
   std::vector<int32_t> members, ranked;
+  members.reserve(ranks.size()), ranked.reserve(ranks.size());
   double longest[most_axes] = {};
   for (int32_t rank : ranks) {
     const int32_t box = order[rank];
@@ -178,14 +179,19 @@ void suppress_group(const Boxes<T>& boxes, const std::vector<int32_t>& order,
   }
 }
 
-std::vector<std::vector<int32_t>> by_group(const int64_t* groups,
+std::vector<std::vector<int32_t>> by_group(const std::optional<Tensor>& of,
                                            const std::vector<int32_t>& order) {
+  std::vector<std::vector<int32_t>> ranks(1);
+  if (!of) {
+    for (size_t rank = 0; rank < order.size(); ++rank) ranks[0].push_back(rank);
+    return ranks;
+  }
+  const int64_t* groups = static_cast<const int64_t*>(of->const_data_ptr());
   std::unordered_map<int64_t, size_t> known;
-  std::vector<std::vector<int32_t>> ranks;
   size_t at = 0;
   for (size_t rank = 0; rank < order.size(); ++rank) {
     if (!rank || groups[order[rank]] != groups[order[rank - 1]]) {
-      at = known.try_emplace(groups[order[rank]], ranks.size()).first->second;
+      at = known.try_emplace(groups[order[rank]], known.size()).first->second;
       if (at == ranks.size()) ranks.emplace_back();
     }
     ranks[at].push_back(static_cast<int32_t>(rank));
@@ -194,12 +200,12 @@ std::vector<std::vector<int32_t>> by_group(const int64_t* groups,
 }
 
 template <class T>
-std::vector<char> suppress_all(const Tensor& boxes, const Tensor& groups,
+std::vector<char> suppress_all(const Tensor& boxes, const std::optional<Tensor>& groups,
                                const std::vector<int32_t>& order, double threshold) {
   const Boxes<T> all{static_cast<const T*>(boxes.const_data_ptr()), boxes.size(0),
                      boxes.size(1) / 2};
   std::vector<char> keep(all.count);
-  const auto ranks = by_group(static_cast<const int64_t*>(groups.const_data_ptr()), order);
+  const auto ranks = by_group(groups, order);
   parallel(ranks.size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       suppress_group(all, order, ranks[i], threshold, keep.data());
@@ -208,13 +214,27 @@ std::vector<char> suppress_all(const Tensor& boxes, const Tensor& groups,
 }
 
 template <class T>
-int64_t not_finite(const Tensor& x, bool infinity_too, int64_t in_a_row) {
+bool all_finite(const T* at, int64_t count) {
+  using Bits = decltype(falling(T()));
+  const Bits exponent = sizeof(T) == 4 ? Bits(0x7f800000) : Bits(0x7ff0000000000000);
+  int32_t wrong = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    Bits bits;
+    std::memcpy(&bits, at + i, sizeof bits);
+    wrong |= (bits & exponent) == exponent;
+  }
+  return !wrong;
+}
+
+template <class T>
+int64_t rows_not_finite(const Tensor& x, bool infinity_too, int64_t in_a_row) {
   const T* at = static_cast<const T*>(x.const_data_ptr());
+  if (all_finite(at, x.numel())) return 0;
   int64_t found = 0;
   for (int64_t row = 0; row < x.size(0); ++row) {
     bool wrong = false;
     for (int64_t i = row * in_a_row; i < (row + 1) * in_a_row; ++i)
-      wrong |= at[i] != at[i] || (infinity_too && std::isinf(at[i]));
+      wrong |= std::isnan(at[i]) || (infinity_too && std::isinf(at[i]));
     found += wrong;
   }
   return found;
@@ -223,19 +243,20 @@ int64_t not_finite(const Tensor& x, bool infinity_too, int64_t in_a_row) {
 void refuse_values(const Tensor& boxes, const Tensor& scores) {
   const bool wide = boxes.scalar_type() == ScalarType::Double;
   const int64_t in_a_row = boxes.size(1);
-  const int64_t unbounded = wide ? not_finite<double>(boxes, true, in_a_row)
-                                 : not_finite<float>(boxes, true, in_a_row);
+  const int64_t unbounded = wide ? rows_not_finite<double>(boxes, true, in_a_row)
+                                 : rows_not_finite<float>(boxes, true, in_a_row);
   const int64_t unordered = scores.scalar_type() == ScalarType::Double
-                                ? not_finite<double>(scores, false, 1)
-                                : not_finite<float>(scores, false, 1);
+                                ? rows_not_finite<double>(scores, false, 1)
+                                : rows_not_finite<float>(scores, false, 1);
   STD_TORCH_CHECK(!unordered && !unbounded, "nms: ", unordered, " scores are not a number; ",
                   unbounded, " boxes hold infinities or what is not a number; the training may "
                   "have diverged");
   STD_TORCH_CHECK(boxes.size(0) < (int64_t(1) << 31), "nms: more than 2^31 boxes");
 }
 
-Tensor run(Tensor boxes, Tensor scores, Tensor groups, double threshold) {
-  boxes = contiguous(boxes), scores = contiguous(scores), groups = contiguous(groups);
+Tensor run(Tensor boxes, Tensor scores, std::optional<Tensor> groups, double threshold) {
+  boxes = contiguous(boxes), scores = contiguous(scores);
+  if (groups) groups = contiguous(*groups);
   refuse_values(boxes, scores);
   const int64_t count = boxes.size(0);
   const auto order =
@@ -246,7 +267,7 @@ Tensor run(Tensor boxes, Tensor scores, Tensor groups, double threshold) {
                         ? suppress_all<double>(boxes, groups, order, threshold)
                         : suppress_all<float>(boxes, groups, order, threshold);
   const int64_t kept = std::count(keep.begin(), keep.end(), 1);
-  Tensor out = torch::stable::new_empty(groups, {kept});
+  Tensor out = torch::stable::new_empty(boxes, {kept}, ScalarType::Long);
   int64_t* to = static_cast<int64_t*>(out.mutable_data_ptr());
   for (int64_t rank = 0; rank < count; ++rank)
     if (keep[rank]) *to++ = order[rank];

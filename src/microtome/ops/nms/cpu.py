@@ -14,7 +14,7 @@ tolerance: dict[torch.dtype, float] = {}  # the very same indices
 lacking = library.lacking()
 
 
-def refusals(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> list[str]:
+def refusals(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> list[str]:
     """Other devices and numbers of axes."""
     reasons = []
     if boxes.device.type != "cpu":

@@ -9,11 +9,12 @@ from ..box_iou.reference import run as box_iou
 
 
 @torch.library.custom_op("microtome::nms_reference", mutates_args=())
-def run(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """[N, 2D], [N] and [N] -> [M]; an operator, since how much it returns hangs on the values."""
+def run(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> Tensor:
+    """[N, 2D], [N] and [N] -> [M]; an operator, since what it returns hangs on the values."""
     refuse_values(int(scores.isnan().sum()), int((~boxes.isfinite()).any(1).sum()))
     order = scores.sort(descending=True, stable=True).indices
-    boxes, groups = boxes[order], groups[order]
+    boxes = boxes[order]
+    groups = torch.zeros_like(order) if groups is None else groups[order]
     stays = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     for best in range(len(boxes)):
         if stays[best]:
@@ -24,7 +25,7 @@ def run(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tens
 
 
 @run.register_fake
-def _(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+def _(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> Tensor:
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
@@ -40,6 +41,6 @@ def refuse_values(unordered: int, unbounded: int) -> None:
         )
 
 
-def refusals(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> list[str]:
+def refusals(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> list[str]:
     """Nothing."""
     return []
