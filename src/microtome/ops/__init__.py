@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from . import box_iou, deform_attn, mask_overlap, masks_to_boxes, nms, point_sample, roi_align
+from . import (
+    box_iou,
+    deform_attn,
+    deform_conv,
+    mask_overlap,
+    masks_to_boxes,
+    nms,
+    point_sample,
+    roi_align,
+)
 from .backend import Backend, choose, using
 
 __all__ = ["BACKENDS", "Backend", "choose", "using"]
@@ -13,6 +22,7 @@ BACKENDS: dict[str, dict[str, str]] = {
     for operator in (
         box_iou,
         deform_attn,
+        deform_conv,
         mask_overlap,
         masks_to_boxes,
         nms,
