@@ -33,7 +33,7 @@ def run(
     ).view(batch, groups, channels, prod(output), taps)
     weights = weights.flatten(1, dims).transpose(1, 2)[:, :, None]  # [B, G, 1, O, K]
     summed: Tensor = (sampled * weights).sum(-1).permute(0, 3, 1, 2)  # [B, O, G, C]
-    return summed.unflatten(1, output).to(value.dtype)
+    return summed.reshape(batch, *output, groups, channels).to(value.dtype)
 
 
 def _taps(output: Sequence[int], lattice: Sequence[Sequence[int]], like: Tensor) -> Tensor:
