@@ -5,9 +5,13 @@ import torch
 import torchvision
 from monai.networks.nets import resnet as monai
 
+from microtome.backbones import Normalisation
+from microtome.backbones.family import IMAGENET, Weights
 from microtome.backbones.resnet import ResNet
 from microtome.geometry import proposed_strides
 from microtome.testing import BackboneContract
+from microtome.testing.checks import rebuilt
+from published_weights import assert_slices_agree, written
 
 DEPTHS = [18, 34, 50, 101, 152]
 
@@ -95,3 +99,39 @@ def test_what_does_not_exist_says_so():
         ResNet(20)
     with pytest.raises(ValueError, match="got 18 layers and 4 strides"):
         ResNet(18, strides=(2, 2, 2, 2))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_a_volume_constant_along_z_gives_the_image(norm, tmp_path):
+    """Exactly: the middle slice of every kernel, and borders that do not matter."""
+    torch.manual_seed(0)
+    plane = stirred(ResNet(18, width=8, norm=norm))
+    weights = written(plane, tmp_path)
+    volume = ResNet(18, 1, width=8, norm=norm, spatial_dims=3, weights=weights)
+    assert_slices_agree(plane, volume, depth=32)
+
+
+def test_published_files_load_completely_and_are_not_needed_again(tmp_path):
+    theirs = torchvision.models.resnet18()
+    ours = ResNet(18, in_channels=4, weights=written(theirs, tmp_path))
+    assert ours.report.unused == ("fc.bias", "fc.weight")
+    assert ours.report.adapted == ("conv1.weight [64, 3, 7, 7] for [64, 4, 7, 7]",)
+    assert ours.normalisation == IMAGENET.adapted(4)
+    assert ours.normalisation.mean == (0.485, 0.456, 0.406, 0.485)
+    assert ours.origin["weights"] == "published.safetensors"
+    (tmp_path / "published.safetensors").unlink()
+    twin = rebuilt(ours)
+    assert (twin.normalisation, twin.origin) == (ours.normalisation, ours.origin)
+
+
+def test_weights_of_another_depth_are_refused(tmp_path):
+    weights = written(torchvision.models.resnet18(), tmp_path)
+    with pytest.raises(ValueError, match=r"only \d+% of the tensors were found, 95% are expected"):
+        ResNet(34, weights=weights)
+    some = ResNet(34, weights=weights._replace(at_least=0.3))
+    assert 0.3 < some.report.share < 0.95
+
+
+def test_statistics_may_be_stated():
+    stated = Weights(normalisation=Normalisation((0.5,) * 3, (0.25,) * 3))
+    assert ResNet(18, 1, width=8, weights=stated).normalisation == Normalisation((0.5,), (0.25,))

@@ -2,8 +2,16 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from microtome.layers import conv, conv_block, group_norm, resize_maps
+from microtome.layers import (
+    conv,
+    conv_block,
+    drop_path_rates,
+    group_norm,
+    resize_cubic,
+    resize_maps,
+)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -45,3 +53,17 @@ def test_resize_works_on_any_number_of_axes(dims):
 def test_resize_to_the_same_shape_is_the_input():
     x = torch.randn(1, 2, 4, 4)
     assert resize_maps(x, (4, 4)) is x
+
+
+def test_cubic_resizing_is_pytorchs_and_works_on_any_number_of_axes():
+    x = torch.randn(2, 3, 5, 7)
+    expected = F.interpolate(x, (9, 4), mode="bicubic")
+    torch.testing.assert_close(resize_cubic(x, (9, 4)), expected)
+    deep = resize_cubic(x[:, :, None].expand(-1, -1, 2, -1, -1), (6, 9, 4))
+    torch.testing.assert_close(deep, expected[:, :, None].expand_as(deep))
+
+
+def test_drop_path_grows_from_block_to_block():
+    rates = drop_path_rates(0.4, (2, 3))
+    assert [[round(r, 6) for r in stage] for stage in rates] == [[0.0, 0.1], [0.2, 0.3, 0.4]]
+    assert drop_path_rates(0.4, (1,)) == [[0.0]]

@@ -24,6 +24,17 @@ class Normalisation(NamedTuple):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
+    def adapted(self, channels: int) -> Normalisation:
+        """Statistics of colour images for any number of channels, as their kernels are adapted.
+
+        One channel is the sum of three kernels, so it takes their average; more repeat in turn.
+        """
+        count = len(self.mean)
+        if channels == 1:
+            return Normalisation((sum(self.mean) / count,), (sum(self.std) / count,))
+        turns = [i % count for i in range(channels)]
+        return Normalisation(tuple(self.mean[i] for i in turns), tuple(self.std[i] for i in turns))
+
 
 class Backbone(Part):
     """Image to pyramid.

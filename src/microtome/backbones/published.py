@@ -120,15 +120,8 @@ def first_convolutions(model: Any) -> tuple[str, ...]:
 
 
 def statistics(config: Config, in_channels: int) -> Normalisation:
-    """Mean and deviation for any number of channels, following timm's adaptation of the stem.
-
-    One channel is the sum of three kernels, so it takes their average; more repeat them in turn.
-    """
-    mean, std = config["mean"], config["std"]
-    if in_channels == 1:
-        return Normalisation((sum(mean) / len(mean),), (sum(std) / len(std),))
-    turns = [i % len(mean) for i in range(in_channels)]
-    return Normalisation(tuple(mean[i] for i in turns), tuple(std[i] for i in turns))
+    """Mean and deviation for any number of channels, following timm's adaptation of the stem."""
+    return Normalisation(config["mean"], config["std"]).adapted(in_channels)
 
 
 def came_from(name: str, found: Published, config: Config) -> dict[str, str]:

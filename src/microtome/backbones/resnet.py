@@ -15,7 +15,7 @@ from ..geometry import per_axis
 from ..layers import Norm, conv, drop_path_rates, max_pool
 from ..layers import norm as make_norm
 from ..structures import Pyramid, PyramidSpec
-from . import Backbone
+from .family import Family, Weights
 
 __all__ = ["ResNet"]
 
@@ -29,7 +29,7 @@ _DEPTHS = {
 _STEPS = (2, 2, 2, 2, 2)
 
 
-class ResNet(Backbone):
+class ResNet(Family):
     """Four levels at strides 4, 8, 16 and 32.
 
     Args:
@@ -41,6 +41,7 @@ class ResNet(Backbone):
             axis; `geometry.proposed_strides` derives them from the spacing.
         drop_path: how often a sample skips a block while training; grows from 0 to this with depth.
         spatial_dims: D.
+        weights: published weights to begin from: torchvision's or MONAI's.
 
     Raises ValueError for another depth, and unless there are five strides.
     """
@@ -54,6 +55,7 @@ class ResNet(Backbone):
         strides: Sequence[int | Sequence[int]] = _STEPS,
         drop_path: float = 0.0,
         spatial_dims: int = 2,
+        weights: Weights | None = None,
     ) -> None:
         super().__init__()
         if depth not in _DEPTHS or len(strides) != len(_STEPS):
@@ -87,6 +89,7 @@ class ResNet(Backbone):
         finest = [s * p for s, p in zip(stem, pool, strict=True)]
         self.spec = PyramidSpec.stepped(channels[1:], [finest, *between])
         self.reset_parameters()
+        self.begin(weights)
 
     def reset_parameters(self) -> None:
         """Normal weights that keep the variance of what flows back (He et al., ICCV 2015)."""

@@ -5,7 +5,7 @@ from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, 
 from .deformable import DeformableAttention
 from .drop_path import drop_path_rates
 from .positions import centres, sincos_positions
-from .resize import resize_maps
+from .resize import resize_cubic, resize_maps
 
 __all__ = [
     "Block",
@@ -20,6 +20,7 @@ __all__ = [
     "max_pool",
     "norm",
     "patches",
+    "resize_cubic",
     "resize_maps",
     "sincos_positions",
 ]

@@ -15,3 +15,14 @@ def resize_maps(x: Tensor, shape: Sequence[int]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(shape):
         return x
     return F.interpolate(x, size=tuple(shape), mode=_LINEAR[x.ndim - 2], align_corners=False)
+
+
+def resize_cubic(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Resize [B, C, *S] to [B, C, *shape] by cubic curves, one axis after the other."""
+    for axis, size in enumerate(shape, start=2):
+        if x.shape[axis] != size:
+            lines = x.movedim(axis, -1)  # [B, C, others, S]
+            flat = lines.flatten(1, -2)[:, None]
+            flat = F.interpolate(flat, size=(flat.shape[2], size), mode="bicubic")
+            x = flat[:, 0].unflatten(1, lines.shape[1:-1]).movedim(-1, axis)
+    return x

@@ -1,46 +1,22 @@
-"""Foreign weights into our parts: read without running code, matched by name, reported strictly."""
+"""Weights of files: read without running code, unwrapped from what trainers nest them in."""
 
 from __future__ import annotations
 
 import pickle
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-KeyMap = Sequence[tuple[str, str]]  # (regular expression, replacement); the first that matches wins
 State = dict[str, Tensor]
 
 _NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth", "pytorch_model.pth")
 _NESTS = ("state_dict", "model_state_dict", "model", "teacher", "student")
 _PREFIXES = ("module.", "_orig_mod.")  # left by DistributedDataParallel and torch.compile
-
-
-class LoadReport(NamedTuple):
-    """What became of every key.
-
-    Attributes:
-        matched: keys of the part that were loaded.
-        mismatched: keys of the part whose shape differs from the file's, with both shapes.
-        missing: keys of the part that the file does not have.
-        unused: keys of the file that the part does not have.
-    """
-
-    matched: tuple[str, ...]
-    mismatched: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    @property
-    def share(self) -> float:
-        """The part of the module's tensors that were loaded, 0…1."""
-        total = len(self.matched) + len(self.mismatched) + len(self.missing)
-        return len(self.matched) / total if total else 1.0
 
 
 def read_state(path: str | Path) -> State:
@@ -82,36 +58,6 @@ def read_torch(file: Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(
-    part: nn.Module, state: Mapping[str, Tensor], key_map: KeyMap = (), at_least: float = 0.95
-) -> LoadReport:
-    """Load what fits into `part`, or nothing when that is too little.
-
-    Args:
-        part: the module to fill.
-        state: tensors by their foreign names.
-        key_map: how foreign names become ours.
-        at_least: the share of the part's tensors that must be found, 0…1.
-
-    Raises ValueError, naming the first keys that found no partner, when it is less.
-    """
-    named = _renamed(state, key_map)
-    own = part.state_dict()
-    shared = [k for k in own if k in named]
-    fitting = [k for k in shared if named[k].shape == own[k].shape]
-    differing = [k for k in shared if named[k].shape != own[k].shape]
-    report = LoadReport(
-        matched=tuple(fitting),
-        mismatched=tuple(f"{k} {[*named[k].shape]} for {[*own[k].shape]}" for k in differing),
-        missing=tuple(k for k in own if k not in named),
-        unused=tuple(k for k in named if k not in own),
-    )
-    if report.share < at_least:
-        raise ValueError(_complaint(report, at_least))
-    part.load_state_dict({k: named[k] for k in fitting}, strict=False)
-    return report
-
-
 def _weights_file(path: str | Path) -> Path:
     if "://" in str(path):
         raise ValueError(f"{path}: weights are read from local files only; download it first")
@@ -146,32 +92,3 @@ def _stripped(key: str) -> str:
         if key.startswith(prefix):
             return _stripped(key.removeprefix(prefix))
     return key
-
-
-def _renamed(state: Mapping[str, Tensor], key_map: KeyMap) -> State:
-    named: State = {}
-    for key, value in state.items():
-        new = _mapped(key, key_map)
-        if new in named:
-            raise ValueError(
-                f"the key map gives the name {new!r} twice, the second time to {key!r}"
-            )
-        named[new] = value
-    return named
-
-
-def _mapped(key: str, key_map: KeyMap) -> str:
-    for pattern, replacement in key_map:
-        new, times = re.subn(pattern, replacement, key)
-        if times:
-            return new
-    return key
-
-
-def _complaint(report: LoadReport, at_least: float) -> str:
-    parts = [f"only {report.share:.0%} of the tensors were found, {at_least:.0%} are expected"]
-    for name in ("mismatched", "missing", "unused"):
-        keys = getattr(report, name)
-        if keys:
-            parts.append(f"{len(keys)} {name}: {', '.join(keys[:5])}{', …' * (len(keys) > 5)}")
-    return "; ".join(parts)
