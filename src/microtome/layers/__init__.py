@@ -1,6 +1,7 @@
 """The N-D alphabet: the number of axes is an argument, or read off the input."""
 
 from .attention import Block
+from .channels import ChannelNorm, ResponseNorm
 from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches
 from .deformable import DeformableAttention
 from .drop_path import drop_path_rates
@@ -9,8 +10,10 @@ from .resize import resize_cubic, resize_maps
 
 __all__ = [
     "Block",
+    "ChannelNorm",
     "DeformableAttention",
     "Norm",
+    "ResponseNorm",
     "centres",
     "conv",
     "conv_block",
