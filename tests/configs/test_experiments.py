@@ -163,6 +163,10 @@ def test_an_adapter_is_around_the_transformer_it_names(option, parameters, strid
     assert sum(p.numel() for p in backbone.vit.parameters()) == parameters
     assert backbone.spec.strides[0] == (stride, stride)
     assert backbone.cuts[-1] == backbone.vit.depth
+    shape = [2 * m for m in backbone.spec.multiple]
+    maps = backbone(torch.zeros(1, 3, *shape, device="meta"))
+    for x, strides in zip(maps, backbone.spec.strides, strict=True):
+        assert [n * s for n, s in zip(x.shape[2:], strides, strict=True)] == shape
     assert _is_too_large("model/backbone", f"vit_adapter_{option}") == (option == "uni2")
 
 

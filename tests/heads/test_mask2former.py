@@ -179,6 +179,32 @@ def test_an_ignored_image_changes_nothing():
         torch.testing.assert_close(value, alone[key])
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_processes_count_objects_together_only_while_they_train(training, monkeypatch):
+    """In validation they have different numbers of tiles: one would wait for ever."""
+    head, maps, images = setting(PLANE)
+    prediction, targets = head(maps, images), [stripes(images.canvas, False)] * 2
+    alone = seeded_losses(head, prediction, targets)
+    calls = []
+
+    def others_have_none(count):
+        calls.append(count.item())  # summed over four processes it is what it was
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "all_reduce", others_have_none)
+    together = seeded_losses(head.train(training), prediction, targets)
+    assert calls == [6.0] * training  # three classes in each of two images
+    assert together["class"].equal(alone["class"])
+    for key in ("mask", "dice"):
+        torch.testing.assert_close(together[key], alone[key] * (4 if training else 1))
+
+
+def seeded_losses(head, prediction, targets):
+    torch.manual_seed(1)
+    return head.losses(prediction, targets)
+
+
 @pytest.mark.parametrize("spec", [PLANE, VOLUME])
 def test_padding_gives_nothing_to_the_decoder(spec):
     """Encoded maps and features that differ in padding alone give the same queries."""

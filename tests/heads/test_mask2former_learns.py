@@ -80,7 +80,7 @@ def test_classes_are_learnt(data, steps, rate, least):
 @pytest.mark.parametrize(
     "data, steps, rate",
     [
-        (SyntheticTissue(1, size=64, start=1), 180, 3e-3),
+        (SyntheticTissue(1, size=64, start=1), 260, 2e-3),
         (SyntheticNuclei(1, shape=(6, 24, 24)), 150, 4e-3),
     ],
     ids=["plane", "volume"],

@@ -20,8 +20,12 @@ def small(dims, queries=5):
     return layer, query, torch.rand(2, queries, 2, dims), value
 
 
-def test_in_two_dimensions_it_is_that_of_transformers():
+@pytest.mark.parametrize("padded", [False, True])
+def test_in_two_dimensions_it_is_that_of_transformers(padded):
+    """Not even the bias of the values' projection comes from padding."""
     layer, query, reference, value = small(2)
+    torch.nn.init.normal_(layer.value_proj.bias)
+    padding = torch.rand(2, 26, generator=torch.Generator().manual_seed(0)) < 0.3
     theirs = Theirs(16, 4, n_levels=2, n_points=4)
     state = layer.state_dict()
     for key in ("sampling_offsets.weight", "sampling_offsets.bias"):
@@ -29,11 +33,12 @@ def test_in_two_dimensions_it_is_that_of_transformers():
     theirs.load_state_dict(state)
     expected, _ = theirs(
         query,
+        attention_mask=padding if padded else None,
         encoder_hidden_states=value,
         reference_points=reference.flip(-1),
         spatial_shapes_list=list(SHAPES[2]),
     )
-    ours = layer(query, reference, value, SHAPES[2])
+    ours = layer(query, reference, value, SHAPES[2], ~padding if padded else None)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -83,6 +88,12 @@ def test_places_stay_exact_under_autocast(monkeypatch):
     (under, values), (without, _) = seen
     assert under.dtype == torch.float32 and values.dtype == torch.bfloat16
     torch.testing.assert_close(under, without)
+
+
+def test_shapes_can_be_asked_for_without_memory():
+    with torch.device("meta"):
+        layer, query, reference, value = small(2)
+        assert layer(query, reference, value, SHAPES[2]).shape == (2, 5, 16)
 
 
 def test_heads_must_divide_channels():

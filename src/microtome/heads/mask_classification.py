@@ -126,7 +126,7 @@ class MaskClassification(Head[MaskPrediction]):
                 self._match(prediction, index, truth, None if points is None else points[index])
                 for index, truth in enumerate(truths)
             ]
-            count = _mean_over_processes(sum(len(t.ids) for t in truths), device).clamp(min=1)
+            count = self._mean_count(sum(len(t.ids) for t in truths), device)
             labels = torch.stack([i.labels for i in images], 1)  # [L, B, Q]
             layers = zip(prediction.class_logits, labels, strict=True)
             return {
@@ -153,6 +153,17 @@ class MaskClassification(Head[MaskPrediction]):
                 objects = found_objects(queries, images.canvas, shape, self.min_score)
                 results.append(Segmentation(instances=objects))
         return results
+
+    def _mean_count(self, count: int, device: torch.device) -> Tensor:
+        """Over processes, at least 1; each counts for itself in validation, where some go faster.
+
+        There they have different numbers of tiles, and would wait for each other for ever.
+        """
+        total = torch.tensor(float(count), device=device)
+        if self.training and distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(total)
+            total /= distributed.get_world_size()
+        return total.clamp(min=1)
 
     def _match(
         self, prediction: MaskPrediction, index: int, truth: MaskTargets, points: Tensor | None
@@ -204,11 +215,3 @@ def _judged_only(features: Tensor, valid_mask: Tensor) -> Tensor:
     shape = features.shape[1:]
     share = F.interpolate(valid_mask[None, None].float(), shape, mode="area")[0]
     return features.where(share > 0, 0.0)
-
-
-def _mean_over_processes(count: int, device: torch.device) -> Tensor:
-    total = torch.tensor(float(count), device=device)
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(total)
-        total /= distributed.get_world_size()
-    return total

@@ -51,9 +51,9 @@ class DeformableLayer(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[B, N, E] to the same; padding gives nothing to anybody."""
-        value = x * memory.valid_mask[..., None].to(x.dtype)
         query = x + memory.positions.to(x.dtype)
-        x = self.attend_norm(x + self.attend(query, memory.reference, value, memory.shapes))
+        seen = self.attend(query, memory.reference, x, memory.shapes, memory.valid_mask)
+        x = self.attend_norm(x + seen)
         out: Tensor = self.ffn_norm(x + self.ffn(x))
         return out
 

@@ -58,7 +58,12 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, query: Tensor, reference: Tensor, value: Tensor, shapes: Sequence[Sequence[int]]
+        self,
+        query: Tensor,
+        reference: Tensor,
+        value: Tensor,
+        shapes: Sequence[Sequence[int]],
+        valid_mask: Tensor | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -67,6 +72,7 @@ class DeformableAttention(nn.Module):
             reference: [B, Q, L, D], or [B, Q, D] for all levels, array order, 0…1; B may be 1.
             value: [B, N, E], the levels one after the other.
             shapes: the spatial shape of each level.
+            valid_mask: [B, N] bool; the others are as empty as what lies beyond a level's border.
 
         Returns:
             [B, Q, E].
@@ -77,15 +83,20 @@ class DeformableAttention(nn.Module):
         around = around.expand(-1, -1, len(shapes), -1)
         offsets = self._offsets(query).view(batch, queries, *self.samples, self.spatial_dims)
         logits = self.attention_weights(query).view(batch, queries, *self.samples)
-        values = self.value_proj(value).unflatten(2, (self.samples[0], -1))  # [B, N, H, C]
+        values = self.value_proj(value)
+        if valid_mask is not None:  # after the projection, whose bias is not nothing
+            values = values.where(valid_mask[..., None], 0.0)
+        values = values.unflatten(2, (self.samples[0], -1))  # [B, N, H, C]
         attended = deform_attn_around(values, shapes, around, offsets.to(around.dtype), logits)
         out: Tensor = self.output_proj(attended.flatten(2))
         return out
 
     def _offsets(self, query: Tensor) -> Tensor:
         """In pixels, float32 under autocast too: bfloat16 has steps of a quarter pixel at 32."""
-        layer = self.sampling_offsets
-        with torch.autocast(query.device.type, enabled=False):
+        layer, kind = self.sampling_offsets, query.device.type
+        if kind == "meta":  # knows no autocast; only shapes are asked for
+            return layer(query).float()  # type: ignore[no-any-return]
+        with torch.autocast(kind, enabled=False):
             offsets: Tensor = F.linear(query.float(), layer.weight.float(), layer.bias.float())
         return offsets
 
