@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from .. import __version__
@@ -19,8 +20,20 @@ MODULES = {"fit": "fit", "validate": "fit"}  # verbs that share a file
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line; return its exit code: 0 done, 1 done in part, 2 refused."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    """Run a command line; return its exit code.
+
+    0 done, 1 done in part, 2 refused, 75 stopped by a signal with a checkpoint to go on from.
+    """
+    try:
+        code = _answer(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _answer(args: list[str]) -> int:
     if args in (["--version"], ["-V"]):
         print(f"microtome {__version__}")
         return 0

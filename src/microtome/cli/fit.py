@@ -29,8 +29,10 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
+    from ..training.advice import RunError
     from ..training.parser import ConfigError
-    from ..training.run import run
+    from ..training.run import leads, run
+    from ..training.signals import EXIT_CODE, StoppedError
     from .speak import print_metrics, speak
 
     speak()
@@ -40,6 +42,10 @@ def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
         done = run(verb, config, words.flags)
     except ConfigError as error:
         return refuse(str(error))
+    except RunError as error:
+        return refuse(str(error), code=1)
+    except StoppedError as stopped:  # one process speaks; Lightning kills all when another fails
+        return refuse(str(stopped), code=EXIT_CODE) if leads() else 0
     if verb == "validate":
         print_metrics(done.metrics, done.module.model.classes)
     sys.stdout.flush()
@@ -48,8 +54,8 @@ def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
 
 def _stored_config(words: Words) -> dict[str, Any]:
     """Return the config that a checkpoint holds: `validate --ckpt_path X` needs nothing else."""
-    from ..training.checkpoint import read_header
     from ..training.parser import ConfigError
+    from ..training.stored import read_header
 
     given = [flag for flag in words.flags if flag.startswith("--ckpt_path=")]
     if not given:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import refuse
 from .compose import ComposeError, compose
+
+if TYPE_CHECKING:
+    from ..data.inspection import Report
 
 DESCRIPTION = """Opens every image, mask and label map and reports all problems at once: missing,
 unreadable, of another shape, values outside the classes, groups in two splits. DATA is a manifest
@@ -23,31 +29,27 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report as JSON")
     given = parser.parse_intermixed_args(args)
     try:
-        config = _config(given.data, given.overrides)
+        config = None if given.data.endswith(".json") else compose(given.data, given.overrides)
     except ComposeError as error:
         return refuse(str(error))
-    return _inspect(config, given.output)
+    return _inspect(given.data, config, given.output)
 
 
-def _config(data: str, overrides: list[str]) -> dict[str, object]:
-    if not data.endswith(".json"):
-        return {"data": compose(data, overrides).get("data")}
-    settings = {"manifest": data}
-    return {"data": {"class_path": "microtome.data.datamodule.ManifestData", "init_args": settings}}
-
-
-def _inspect(config: dict[str, object], output: Path | None) -> int:
+def _inspect(data: str, config: dict[str, Any] | None, output: Path | None) -> int:
+    from ..data.records import ManifestError
     from ..files import whole
     from ..training.parser import ConfigError, build_data
     from .speak import progress
 
     try:
-        data = build_data(config)
-    except ConfigError as error:
+        look = (
+            _manifest(data) if config is None else build_data({"data": config.get("data")}).inspect
+        )
+    except (ConfigError, ManifestError) as error:
         return refuse(str(error))
     with progress("opening files") as bar:
         task = bar.add_task("", total=None)
-        report = data.inspect(lambda done, total: bar.update(task, completed=done, total=total))
+        report = look(progress=lambda done, total: bar.update(task, completed=done, total=total))
     print(report.text())
     if output is not None:
         try:
@@ -56,3 +58,14 @@ def _inspect(config: dict[str, object], output: Path | None) -> int:
         except OSError as error:
             return refuse(f"the report cannot be written: {error}")
     return 1 if report.problems else 0
+
+
+def _manifest(path: str) -> Callable[..., Report]:
+    """What inspects the splits that a manifest has; one for testing only is a manifest too."""
+    from ..data.image_dataset import ImageDataset
+    from ..data.inspection import inspect
+    from ..data.manifest import read_manifest
+
+    classes, splits, reading = read_manifest(path)
+    data = {name: ImageDataset(rows, classes, reading) for name, rows in splits.items() if rows}
+    return partial(inspect, data, classes)

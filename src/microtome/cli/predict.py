@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import refuse
 
 if TYPE_CHECKING:
+    from ..data.records import Reading
     from ..inference import Tiling
     from ..inference.batch import Summary
     from ..models import Segmenter
@@ -27,6 +28,7 @@ def main(verb: str, args: list[str]) -> int:
     from ..files import CorruptFileError
     from ..inference.batch import predict_files
     from ..inference.inputs import find_inputs
+    from ..inference.memory import out_of_memory
     from ..models import load_segmenter
     from .speak import progress
 
@@ -36,6 +38,7 @@ def main(verb: str, args: list[str]) -> int:
         usage = model.usage
         reading = Reading(usage.channels, usage.levels, given.spacing_um)
         inputs = find_inputs(given.input, model.classes, reading, given.split)
+        _check_channels(model, inputs.images.reading)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
             summary = predict_files(
@@ -49,6 +52,10 @@ def main(verb: str, args: list[str]) -> int:
             )
     except (ValueError, OSError, CorruptFileError) as error:
         return refuse(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return refuse(_for_memory(error, tiling), code=1)
     return _report(summary, model, given.output)
 
 
@@ -92,6 +99,35 @@ def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:
     said = {"mode": given.mode, "tile": given.tile, "overlap": given.overlap}
     trained = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size)
     return trained._replace(**{k: v for k, v in said.items() if v is not None}).checked()
+
+
+def _check_channels(model: Segmenter, reading: Reading) -> None:
+    """Refuse once what would fail with every image.
+
+    Raises ValueError when images are read with another number of channels than the model takes.
+    """
+    wanted = model.backbone.in_channels
+    given = {"rgb": 3, "grey": 1}.get(reading.channels, wanted)
+    if given != wanted:
+        raise ValueError(
+            f"the model takes {wanted} channels, and the manifest has images read as "
+            f'"{reading.channels}", which is {given}; change its "channels"'
+        )
+
+
+def _for_memory(error: BaseException, tiling: Tiling) -> str:
+    """What takes less, the cheapest first."""
+    ways = [
+        *([f"--batch_size 1 (now {tiling.batch_size})"] if tiling.batch_size > 1 else []),
+        f"--tile smaller than {tiling.tile}",
+        "--device cpu, where there is more memory than on the device",
+    ]
+    reason = str(error).partition("\n")[0]
+    return (
+        f"out of memory: {reason}\nWhat takes less, in this order:\n  "
+        + "\n  ".join(ways)
+        + "\nRun again, it goes on where it stopped."
+    )
 
 
 def _identity(checkpoint: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .compose import ComposeError, is_override
 
 ALIASES = {"--config-name": "--config", "-c": "--config", "--resume": "--ckpt_path"}
+ALONE = {"--resume": "last"}  # values of options that may stand alone
 SWITCHES = {"--fast_dev_run": "--trainer.fast_dev_run=true"}
 
 
@@ -41,12 +42,14 @@ def sort_words(args: list[str]) -> Words:
         if not word.startswith("-"):
             raise ComposeError(f"cannot read {word!r}: expected --option, group=option or a.b=c")
         name, equals, value = word.partition("=")
-        name = ALIASES.get(name, name)
+        alone, name = ALONE.get(name), ALIASES.get(name, name)
         if name in SWITCHES and not equals:
             flags.append(SWITCHES[name])
             continue
         if not equals and rest and not rest[0].startswith("-") and not is_override(rest[0]):
             equals, value = "=", rest.pop(0)
+        elif not equals and alone:
+            equals, value = "=", alone
         if name == "--config":
             configs.append(value)
         elif name == "--device":

@@ -7,6 +7,7 @@ loader says where it stands, so a run resumes in the middle of an epoch.
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -75,10 +76,19 @@ class DrawSampler(Sampler[Draw]):
             yield Draw(self.epoch, int(item))
 
 
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A signal to all processes of a job must not take the samples away before a run has saved."""
+    for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 class ResumableLoader(DataLoader[Any]):
     """A DataLoader of `list[DataSample]` whose state is the epoch and the batches *handed out*."""
 
     def __init__(self, dataset: Dataset[Any], sampler: DrawSampler, **options: Any) -> None:
+        if options.get("num_workers"):
+            options = {"worker_init_fn": _leave_signals_to_the_run, **options}
         super().__init__(dataset, sampler=sampler, collate_fn=list, **options)
         self.draws, self.given = sampler, 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from ..files import verify_file
 from ..weights import read_torch
@@ -32,6 +33,8 @@ def load_segmenter(path: str | Path, trusted: tuple[str, ...] = ("microtome.",))
         return Segmenter.from_pretrained(file, trusted)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: there is no such checkpoint")
+    if not is_zipfile(file):
+        raise ValueError(f"{file}: not a checkpoint, or one that was cut off")
     verify_file(file)
     content = read_torch(file)
     header = content.get(HEADER)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..blueprint import plain
 from ..files import sealed, sweep, verify_file
 from .module import TrainingModule
-
-KEY = "microtome"
+from .stored import KEY, local
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -28,12 +26,18 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write `path` and `path.sha256`."""
+        """Write `path` and `path.sha256`; raises OSError when there is no space."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
-        with sealed(target) as part:
-            torch.save(checkpoint, part)
+        try:
+            with sealed(target) as part, part.open("wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            cause = error.__context__  # torch hides it behind "unexpected pos 704 vs 598"
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror, str(target)) from error
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -43,60 +47,6 @@ class WholeFiles(TorchCheckpointIO):
         verify_file(source)
         loaded: dict[str, Any] = torch.load(source, map_location=map_location, weights_only=True)
         return loaded
-
-
-def local(path: Any) -> Path:
-    """Return a checkpoint's path.
-
-    Raises ValueError for a URL and FileNotFoundError when nothing is there.
-    """
-    if "://" in str(path):
-        raise ValueError(f"{path}: checkpoints are read from local files only; download it first")
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: there is no such checkpoint")
-    return source
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint says of itself: `config`, `blueprint`, `versions`, `data` and more.
-
-    Raises ValueError when microtome did not write it.
-    """
-    header: dict[str, Any] = _content(local(path))[KEY]
-    return header
-
-
-def check_fits(path: Any, module: LightningModule) -> None:
-    """Compare a checkpoint with the model that is to take its weights.
-
-    Raises ValueError when it is of another model, CorruptFileError when it is damaged.
-    """
-    source = local(path)
-    verify_file(source)
-    saved = {k: tuple(v.shape) for k, v in _content(source)["state_dict"].items()}
-    own = {k: tuple(v.shape) for k, v in module.state_dict().items()}
-    wrong = [
-        f"{key} is {saved.get(key, 'missing')} there and {own.get(key, 'missing')} here"
-        for key in (*own, *(saved.keys() - own.keys()))
-        if saved.get(key) != own.get(key)
-    ]
-    if wrong:
-        raise ValueError(
-            f"{source}: of another model than the config describes: {len(wrong)} weights do not "
-            f"fit, such as {'; '.join(wrong[:2])}"
-        )
-
-
-def _content(source: Path) -> dict[str, Any]:
-    """What stands in a checkpoint, its tensors without their values."""
-    try:
-        content = torch.load(source, map_location="meta", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
-        raise ValueError(f"{source}: not a readable checkpoint ({error})") from error
-    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
-        raise ValueError(f"{source}: not a microtome checkpoint (it has no {KEY!r} section)")
-    return content
 
 
 class Header(Callback):

@@ -31,8 +31,12 @@ class History(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[Row] = []
-        self._started = self._rate = 0.0
+        self._started = self._rate = self._spent = 0.0
         self._validated = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the clock of an epoch that a checkpoint stopped."""
+        self._started = time.perf_counter() - self._spent
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -68,12 +72,14 @@ class History(Callback):
         return {k: v for k, v in trainer.callback_metrics.items() if k.startswith(wanted)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
-        return {"rows": self.rows}
+        """The rows so far, and where this epoch stands."""
+        spent = time.perf_counter() - self._started if self._started else 0.0
+        return {"rows": self.rows, "rate": self._rate, "spent": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint's rows."""
         self.rows = list(state_dict["rows"])
+        self._rate, self._spent = state_dict.get("rate", 0.0), state_dict.get("spent", 0.0)
 
 
 def in_words(row: Row, max_epochs: int | None) -> str:

@@ -20,6 +20,7 @@ from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
 from .groups import parameter_groups
+from .recompute import recompute_blocks
 from .schedules import Cosine, Schedule
 from .validation import TilesWithTruth
 
@@ -38,7 +39,11 @@ class TrainingModule(L.LightningModule):
         tile: pixels per axis of a tile.
         overlap: fraction of a tile that neighbouring tiles share.
         tile_batch: how many tiles go through the model at once.
+        checkpointing: compute blocks again in the backward pass instead of keeping what is in them:
+            much less memory, about a third more time, the same numbers.
         seed: with epoch, batch and rank it determines the model's own chance.
+
+    Raises ValueError for tiles that are impossible and for a model without blocks to compute again.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class TrainingModule(L.LightningModule):
         tile: int | list[int] = 512,
         overlap: float = 0.5,
         tile_batch: int = 4,
+        checkpointing: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -57,7 +63,9 @@ class TrainingModule(L.LightningModule):
         self.make_optimizer, self.schedule = optimizer, scheduler or Cosine()
         self.tiling = Tiling(mode, tile, overlap, tile_batch).checked()
         segmenter.usage = segmenter.usage._replace(mode=mode, tile=tile, overlap=overlap)
-        self.seed = seed
+        self.seed, self.checkpointing = seed, checkpointing
+        if checkpointing and not recompute_blocks(segmenter):
+            raise ValueError("checkpointing: this model has no blocks that could be computed again")
         self.evaluator = Evaluator(segmenter.classes)
         self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
 

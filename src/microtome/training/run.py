@@ -19,13 +19,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..data.datamodule import DataModule
 from ..evaluation import scores
 from ..files import whole
-from .checkpoint import Header, WholeFiles, check_fits, keepers, local
+from .advice import advising
+from .checkpoint import Header, WholeFiles, keepers
 from .history import History
 from .logbook import introduce, logged, quiet
 from .module import TrainingModule
 from .parser import ConfigError, make_parser, parse, plain, refusing
 from .pictures import SamplePictures
+from .places import free, start_of
 from .provenance import git_state, versions
+from .signals import StopOnSignal
+from .stored import LAST, check_fits
 
 log = logging.getLogger("microtome")
 
@@ -57,26 +61,30 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
 
     Raises:
         ConfigError: anything wrong with config or data; nothing was started then.
+        RunError: memory or disk were not enough.
+        StoppedError: SIGTERM or SIGUSR1 came, and a checkpoint was saved.
     """
     parser = make_parser()
     checked = parse(parser, config, flags)
     resolved = plain(parser, checked)
-    if checked.ckpt_path is not None:
-        with refusing():
-            local(checked.ckpt_path)
-    if not _leads():
+    if not leads():
         log.setLevel(logging.WARNING)
     with refusing(), quiet():
+        start = start_of(checked.ckpt_path, Path(checked.runs) / checked.name)
         seed_everything(checked.seed, workers=True, verbose=False)
         built = parser.instantiate(checked)
-        if built.ckpt_path is not None:
-            check_fits(built.ckpt_path, built.model)
+        if start is not None:
+            check_fits(start, built.model)
     _inspect(built.data)
     with quiet():
-        return _fit(built, resolved, live) if verb == "fit" else _validate(built, live)
+        if verb == "validate":
+            return _validate(built, start, live)
+        return _fit(built, start, resolved, live)
 
 
-def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Run:
+def _fit(
+    built: Namespace, start: Path | None, resolved: dict[str, Any], live: dict[str, Any]
+) -> Run:
     with refusing():
         built.model.learn_about(built.data)
         _check_monitor(built.monitor, built.data)
@@ -84,28 +92,29 @@ def _fit(built: Namespace, resolved: dict[str, Any], live: dict[str, Any]) -> Ru
     data["init_args"] = built.data.located(data["init_args"])
     trial = bool(built.trainer.fast_dev_run)
     folder = None if trial else Path(built.runs) / built.name
-    if folder is not None and _leads():
-        folder = _free(folder, built.ckpt_path)
+    if folder is not None and leads():
+        folder = free(folder, built.ckpt_path)
     callbacks = [] if folder is None else _recorders(built, folder, resolved)
     trainer = _trainer(built, folder, callbacks, live)
-    if folder is not None and _leads():
+    if folder is not None and leads():
         with refusing(), whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
         built.data.write(folder)
-    with logged(folder if _leads() else None):
+    with logged(folder if leads() else None):
         introduce(built, trainer, folder)
-        trainer.fit(built.model, built.data, ckpt_path=built.ckpt_path, weights_only=True)
+        with advising(built, trainer, folder):
+            trainer.fit(built.model, built.data, ckpt_path=start, weights_only=True)
         log.info(f"done       {folder or 'the trial'}")
     return Run(built.model, built.data, folder, _figures(trainer))
 
 
-def _validate(built: Namespace, live: dict[str, Any]) -> Run:
-    if built.ckpt_path is None:
-        raise ConfigError("validate needs --ckpt_path FILE")
+def _validate(built: Namespace, start: Path | None, live: dict[str, Any]) -> Run:
+    if start is None:
+        raise ConfigError("validate needs --ckpt_path FILE, and there is none yet")
     trainer = _trainer(built, None, [], live)
-    trainer.validate(
-        built.model, built.data, ckpt_path=built.ckpt_path, verbose=False, weights_only=True
-    )
+    built.model.eval()
+    with advising(built, trainer, None):
+        trainer.validate(built.model, built.data, start, verbose=False, weights_only=True)
     return Run(built.model, built.data, None, _figures(trainer))
 
 
@@ -123,6 +132,7 @@ def _recorders(built: Namespace, folder: Path, resolved: dict[str, Any]) -> list
         History(folder),
         LearningRateMonitor(logging_interval="step"),
         *keepers(folder / "checkpoints", built.monitor, mode),
+        StopOnSignal(folder / "checkpoints" / f"{LAST}.ckpt"),
     ]
 
 
@@ -151,20 +161,9 @@ def _trainer(
     return trainer
 
 
-def _leads() -> bool:
+def leads() -> bool:
     """Whether this is the process that writes; the others take over its folder from Lightning."""
     return not getattr(rank_zero_only, "rank", 0)
-
-
-def _free(wanted: Path, ckpt_path: str | None) -> Path:
-    """Go on in the folder of the run's own checkpoint; else take one that no run has used."""
-    if ckpt_path and Path(ckpt_path).resolve().parent == (wanted / "checkpoints").resolve():
-        return wanted
-    folder, number = wanted, 1
-    while folder.exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
 
 
 def _inspect(data: DataModule) -> None:
