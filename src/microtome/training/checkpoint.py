@@ -33,8 +33,9 @@ class WholeFiles(TorchCheckpointIO):
         try:
             with sealed(target) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-        except RuntimeError as error:
-            cause = error.__context__  # torch hides it behind "unexpected pos 704 vs 598"
+        except (OSError, RuntimeError) as error:
+            # torch hides the reason behind "unexpected pos 704 vs 598"
+            cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
             raise OSError(cause.errno, cause.strerror, str(target)) from error
