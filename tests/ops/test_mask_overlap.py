@@ -109,3 +109,18 @@ def test_it_is_one_graph_for_any_shape(backend):
     for dims in (2, 3):
         a, b = label_map(dims, 6), label_map(dims, 9, 1)
         assert compiled(a, b).equal(mask_overlap(a, b)[2] + 1)
+
+
+def test_more_pairs_than_a_cache_holds(backend):
+    """Some of them often, from beginning to end."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randint(-300, 300, (300, 400), generator=generator)
+    b = torch.randint(-300, 300, (300, 400), generator=generator)
+    a[::2], b[::2] = 7, 7
+    assert rows(a, b) == by_counting(a, b)
+
+
+@pytest.mark.skipif("cpu" not in USABLE, reason="the C++ operators are not built")
+def test_torch_finds_no_fault_in_the_operator():
+    args = label_map(2, 6), label_map(2, 9, 1)
+    torch.library.opcheck(torch.ops.microtome.mask_overlap.default, args)

@@ -202,3 +202,45 @@ def test_it_is_one_graph_for_any_number_of_boxes(backend):
     for count in (5, 9):
         maps, rois = arguments(1, count=count)
         torch.testing.assert_close(compiled(maps, *rois), roi_align(maps, *rois))
+
+
+@pytest.mark.parametrize("count", [2, 60])
+@pytest.mark.parametrize("last", [False, True])
+def test_gradients_are_the_same_each_time(backend, count, last):
+    """Few boxes and many, in either memory format: bit by bit."""
+    maps, rois = arguments(2, count=count, channels=40)
+    maps = maps.to(memory_format=torch.channels_last) if last else maps
+    given = torch.randn(count, 40, *OUTPUTS[2], generator=torch.Generator().manual_seed(0))
+    torch.use_deterministic_algorithms(True)
+    try:
+        leaf = maps.requires_grad_()
+        first, second = (
+            torch.autograd.grad(roi_align(leaf, *rois), leaf, given)[0] for _ in range(2)
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert first.equal(second)
+    with using(roi_align="reference"):
+        expected = torch.autograd.grad(roi_align(leaf, *rois), leaf, given)[0]
+    torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_gradients_are_rounded_once(backend, dims, dtype):
+    maps, rois = arguments(dims, dtype, count=50)
+    half, full = maps.clone().requires_grad_(), maps.float().requires_grad_()
+    given = torch.randn(50, 5, *OUTPUTS[dims], generator=torch.Generator().manual_seed(0))
+    ours = torch.autograd.grad(roi_align(half, *rois), half, given.to(dtype))[0]
+    exact = torch.autograd.grad(roi_align(full, *rois), full, given.to(dtype).float())[0]
+    torch.testing.assert_close(ours, exact.to(dtype), rtol=2**-7, atol=1e-3)
+
+
+@pytest.mark.skipif("cpu" not in USABLE, reason="the C++ operators are not built")
+@pytest.mark.parametrize("last", [False, True])
+def test_torch_finds_no_fault_in_the_operator(last):
+    maps, rois = arguments(2)
+    given = (maps.movedim(1, -1).contiguous() if last else maps).requires_grad_()
+    boxes, index, output, stride, samples = rois
+    args = given, boxes, index, list(output), list(stride), samples, last
+    torch.library.opcheck(torch.ops.microtome.roi_align.default, args)

@@ -10,11 +10,14 @@ from torch import Tensor
 from ...geometry import per_axis
 from ..backend import Backend, choose
 from ..box_iou import box_problems
-from . import reference
+from . import cpu, reference
 
 __all__ = ["BACKENDS", "roi_align"]
 
-BACKENDS = (Backend("reference", reference.run, reference.refusals, {}),)
+BACKENDS = (
+    Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
+    Backend("reference", reference.run, reference.refusals, {}),
+)
 
 
 def roi_align(

@@ -62,10 +62,10 @@ def along(
     length = (high - low)[:, None] / stride / cells
     at = low[:, None] / stride - 0.5 + length * steps / samples
     seen = (at >= -1) & (at <= size)
-    at = at.clamp(0, max(0, size - 1))
+    at = at.where(seen, 0).clamp(0, size - 1)
     first = at.floor().long()
     far = at - first
-    pixels = torch.stack([first, (first + 1).clamp(max=max(0, size - 1))])
+    pixels = torch.stack([first, (first + 1).clamp(max=size - 1)])
     return pixels, torch.stack([1 - far, far]) * seen
 
 
