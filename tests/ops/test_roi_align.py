@@ -237,6 +237,7 @@ def test_half_precision_gradients_are_rounded_once(backend, dims, dtype):
 
 
 @pytest.mark.skipif("cpu" not in USABLE, reason="the C++ operators are not built")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck
 @pytest.mark.parametrize("last", [False, True])
 def test_torch_finds_no_fault_in_the_operator(last):
     maps, rois = arguments(2)
