@@ -115,6 +115,7 @@ def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, cap
 PARTNERS = {  # options that only go together
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
+    "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
 }
 OPTIONS = [
     (folder.relative_to(PACKAGED).as_posix(), option.stem)

@@ -1,23 +1,40 @@
-"""A plain vision transformer for any number of axes (Dosovitskiy et al., ICLR 2021)."""
+"""A plain vision transformer for any number of axes (Dosovitskiy et al., ICLR 2021).
+
+With windows it is ViTDet's (Li et al., ECCV 2022).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..geometry import per_axis
-from ..layers import Block, patches, sincos_positions
+from ..layers import (
+    Block,
+    ConvResidual,
+    drop_path_rates,
+    patches,
+    resize_cubic,
+    rotary_positions,
+    sincos_positions,
+)
 from ..structures import PyramidSpec
+from ..weights import State
 from . import TokenBackbone, Tokens
+from .family import Family, Weights
 from .tokens import kept, on_grid, take
+from .vit_weights import translated
 
 __all__ = ["ViT"]
 
+Positions = Literal["sincos", "absolute", "rotary", "none"]
 
-class ViT(TokenBackbone):
-    """Pre-norm blocks over patches, with fixed positions made for the grid at hand: any image size.
+
+class ViT(Family, TokenBackbone):
+    """Pre-norm blocks over patches, for any image size.
 
     Its one map has the stride of its patches. Block weights have timm's names.
 
@@ -28,9 +45,23 @@ class ViT(TokenBackbone):
         depth: number of blocks.
         num_heads: heads of their attention.
         mlp_ratio: hidden channels of their networks per channel.
-        num_registers: learnt tokens beside the patches (Darcet et al., ICLR 2024).
+        num_registers: learnt tokens beside the patches (Darcet et al., ICLR 2024); published class
+            tokens become registers.
+        positions: `sincos` (fixed), `absolute` (learnt, resampled to the image's grid), `rotary`
+            (in every block), or `none`.
+        relative: whether blocks also learn relative positions.
+        grid: the tokens per axis that learnt positions are for, one number or one per axis.
+        window: tokens per axis that see each other in most blocks; None when all do.
+        groups: into how many groups of blocks depth is split; in the last block of each, all
+            tokens see each other in spite of windows.
+        residual: after which blocks a convolutional bottleneck follows: `none`, `all`, or the
+            `last` of each group.
         drop_path: how often a sample skips a block while training; grows from 0 to this with depth.
         spatial_dims: D.
+        weights: published weights to begin from: timm's, ViTDet's or SAM's.
+
+    Raises ValueError for registers together with windows, relative positions or residual
+    bottlenecks, which need a grid and nothing else, and without groups.
     """
 
     def __init__(
@@ -42,61 +73,128 @@ class ViT(TokenBackbone):
         num_heads: int = 6,
         mlp_ratio: float = 4.0,
         num_registers: int = 0,
+        positions: Positions = "sincos",
+        relative: bool = False,
+        grid: int | Sequence[int] = 14,
+        window: int | Sequence[int] | None = None,
+        groups: int = 4,
+        residual: Literal["none", "all", "last"] = "none",
         drop_path: float = 0.0,
         spatial_dims: int = 2,
+        weights: Weights | None = None,
     ) -> None:
         super().__init__()
         size = per_axis(patch, spatial_dims)
-        self.in_channels, self.embed_dim, self.depth, self.mask_unit = (
-            in_channels,
-            embed_dim,
-            depth,
-            size,
-        )
+        self.in_channels, self.embed_dim, self.depth = in_channels, embed_dim, depth
+        self.num_heads = num_heads
+        self.on_grid_only = window is not None or relative or residual != "none"
+        if self.on_grid_only and num_registers:
+            raise ValueError(
+                f"{num_registers} registers lie on no grid: windows, relative positions and "
+                "residual bottlenecks work without registers"
+            )
+        self.mask_unit = None if self.on_grid_only else size
         self.spec = PyramidSpec((embed_dim,), (tuple(float(s) for s in size),), size)
         self.patch_embed = patches(size, in_channels, embed_dim)
         self.registers = nn.Parameter(torch.zeros(1, num_registers, embed_dim))
-        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio, r) for r in rates)
+        self.positions, places = positions, per_axis(grid, spatial_dims)
+        if positions == "absolute":
+            self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *places))
+        last = _last_of_groups(depth, groups)
+        self.windows = [
+            None if window is None or i in last else per_axis(window, spatial_dims)
+            for i in range(depth)
+        ]
+        (rates,) = drop_path_rates(drop_path, (depth,))
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, mlp_ratio, r, w, (w or places) if relative else None)
+            for r, w in zip(rates, self.windows, strict=True)
+        )
+        followed = {"none": [], "all": [*range(depth)], "last": last}[residual]
+        self.residuals = nn.ModuleDict(
+            {str(i): ConvResidual(spatial_dims, embed_dim) for i in followed}
+        )
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.reset_parameters()
+        self.begin(weights)
 
     def reset_parameters(self) -> None:
-        """Truncated normal of deviation 0.02 for weights, zero for biases."""
+        """Truncated normal of deviation 0.02 for weights and positions, zero for biases."""
         nn.init.trunc_normal_(self.registers, std=0.02)
+        if self.positions == "absolute":
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+
+    def translated(self, state: State) -> State:
+        """Bring positions onto a grid, and class tokens among the registers."""
+        return translated(state, self.spec.spatial_dims)
 
     def embed(
         self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
     ) -> Tokens:
         """Cut into tokens [B, registers + N, C]; `keep` must keep equally many of each image.
 
-        Raises ValueError when it does not, and when patches do not divide the image.
+        Raises ValueError when it does not, and when patches do not divide the image;
+        NotImplementedError when `keep` is given and blocks need the whole grid.
         """
         if any(s % p for s, p in zip(image.shape[2:], self.spec.multiple, strict=True)):
             raise ValueError(
                 f"image of {list(image.shape[2:])} pixels, expected a multiple of "
                 f"{list(self.spec.multiple)}: pad it, as ImageList.pad does"
             )
+        if keep is not None and self.on_grid_only:
+            raise NotImplementedError("windows and relative positions need all tokens of the grid")
         x: Tensor = self.patch_embed(image)
         grid = tuple(x.shape[2:])
-        positions = sincos_positions(grid, self.embed_dim, x.device)
-        x = x.flatten(2).mT + positions.to(x.dtype)
+        x = self._placed(x)
+        angles = self._angles(grid, x.device) if self.positions == "rotary" else None
         if keep is not None:
-            x = take(x, kept(keep))
+            index = kept(keep)
+            x = take(x, index)
+            angles = None if angles is None else angles[index][:, None]  # [B, 1, n, F]
         x = torch.cat([self.registers.expand(len(x), -1, -1).to(x.dtype), x], 1)
-        return Tokens(x, grid, self.registers.shape[1], keep)
+        return Tokens(x, grid, self.registers.shape[1], keep, angles)
 
     def run(self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None) -> Tokens:
-        """Apply blocks `start` to `stop`; `attn_mask` broadcasts to [B, H, T, T]."""
+        """Apply blocks `start` to `stop`; `attn_mask` broadcasts to [B, H, T, T].
+
+        Raises ValueError when a mask is given to blocks with windows.
+        """
+        if attn_mask is not None and any(self.windows[start:stop]):
+            raise ValueError("blocks with windows take no attention mask")
         x = tokens.x
         for index in range(start, stop):
-            x = self.blocks[index](x, attn_mask)
+            window, angles = self.windows[index], tokens.positions
+            if window is not None and angles is not None:
+                angles = self._angles(window, x.device)  # distances are all that counts
+            x = self.blocks[index](x, attn_mask, tokens.grid, angles)
+            if str(index) in self.residuals:
+                x = self.residuals[str(index)](x.mT.unflatten(2, tokens.grid)).flatten(2).mT
         return tokens._replace(x=x)
 
     def to_map(self, tokens: Tokens) -> Tensor:
         """Final norm, registers off: [B, C, *grid], zeros where tokens were dropped."""
         return on_grid(tokens._replace(x=self.norm(tokens.x)))
+
+    def _placed(self, x: Tensor) -> Tensor:
+        """Patches [B, C, *grid] as tokens [B, N, C], with the positions that are added."""
+        if self.positions == "absolute":
+            x = x + resize_cubic(self.pos_embed, x.shape[2:])
+        tokens: Tensor = x.flatten(2).mT
+        if self.positions == "sincos":
+            where = sincos_positions(x.shape[2:], self.embed_dim, x.device)
+            tokens = tokens + where.to(x.dtype)
+        return tokens
+
+    def _angles(self, grid: Sequence[int], device: torch.device) -> Tensor:
+        return rotary_positions(grid, self.embed_dim // self.num_heads, device)
+
+
+def _last_of_groups(depth: int, groups: int) -> list[int]:
+    if groups < 1:
+        raise ValueError(f"expected at least one group of blocks, got {groups}")
+    count = min(groups, depth)
+    return [round((i + 1) * depth / count) - 1 for i in range(count)]

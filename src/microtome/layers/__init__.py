@@ -2,15 +2,18 @@
 
 from .attention import Block
 from .channels import ChannelNorm, ResponseNorm
-from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches
+from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches, upsampling
+from .conv_residual import ConvResidual
 from .deformable import DeformableAttention
 from .drop_path import drop_path_rates
 from .positions import centres, sincos_positions
 from .resize import resize_cubic, resize_maps
+from .token_positions import rotary_positions
 
 __all__ = [
     "Block",
     "ChannelNorm",
+    "ConvResidual",
     "DeformableAttention",
     "Norm",
     "ResponseNorm",
@@ -25,5 +28,7 @@ __all__ = [
     "patches",
     "resize_cubic",
     "resize_maps",
+    "rotary_positions",
     "sincos_positions",
+    "upsampling",
 ]

@@ -14,7 +14,7 @@ Norm = Literal["group", "batch"]
 
 _Layers = dict[int, Callable[..., nn.Module]]  # by the number of axes
 _CONV: _Layers = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_DOUBLING: _Layers = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_TRANSPOSED: _Layers = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL: _Layers = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM: _Layers = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -50,14 +50,25 @@ def patches(patch: Sequence[int], in_channels: int, out_channels: int) -> nn.Mod
     return _CONV[len(size)](in_channels, out_channels, size, stride=size)
 
 
+def upsampling(factor: Sequence[int], in_channels: int, out_channels: int) -> nn.Module:
+    """A transposed convolution that multiplies the spatial shape by `factor`, one per axis."""
+    size = tuple(factor)
+    return _TRANSPOSED[len(size)](in_channels, out_channels, size, stride=size)
+
+
 def doubling(spatial_dims: int, channels: int) -> nn.Module:
     """A transposed convolution that doubles the spatial shape."""
-    return _DOUBLING[spatial_dims](channels, channels, 2, stride=2)
+    return upsampling((2,) * spatial_dims, channels, channels)
 
 
-def max_pool(stride: Sequence[int]) -> nn.Module:
-    """Largest of three pixels per axis; divides the spatial shape by `stride`, rounding up."""
-    return _POOL[len(stride)](3, stride=tuple(stride), padding=1)
+def max_pool(stride: Sequence[int], overlap: bool = True) -> nn.Module:
+    """Largest of three pixels per axis; divides the spatial shape by `stride`, rounding up.
+
+    Without `overlap` it is the largest of `stride` pixels, and a rest is left out.
+    """
+    size = tuple(stride)
+    pool = _POOL[len(size)]
+    return pool(3, stride=size, padding=1) if overlap else pool(size, stride=size)
 
 
 def norm(kind: Norm, spatial_dims: int, channels: int) -> nn.Module:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import conv
 from ..structures import Pyramid, PyramidSpec
-from . import Neck
+from . import Neck, pyramid_of
 
 __all__ = ["FPN"]
 
@@ -51,7 +50,9 @@ class FPN(Neck):
         self.layer_blocks = nn.ModuleList(
             nn.Sequential(conv(dims, out_channels, out_channels, 3)) for _ in self.returned
         )
-        self.spec = _spec(spec, self.returned, extra, out_channels)
+        strides = [spec.strides[i] for i in self.returned]
+        strides += [tuple(s * 2 ** (i + 1) for s in strides[-1]) for i in range(extra)]
+        self.spec = pyramid_of(out_channels, strides, spec.multiple)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -84,13 +85,3 @@ def _chosen(wanted: Sequence[int] | None, there: tuple[int, ...]) -> tuple[int, 
     if not chosen or list(chosen) != sorted({*chosen} & {*there}):
         raise ValueError(f"expected some of the levels {[*there]}, in order, got {[*chosen]}")
     return chosen
-
-
-def _spec(spec: PyramidSpec, levels: Sequence[int], extra: int, channels: int) -> PyramidSpec:
-    strides = [spec.strides[i] for i in levels]
-    strides += [tuple(s * 2 ** (i + 1) for s in strides[-1]) for i in range(extra)]
-    multiple = tuple(
-        m * Fraction(Fraction(coarsest), m).numerator
-        for m, coarsest in zip(spec.multiple, strides[-1], strict=True)
-    )
-    return PyramidSpec((channels,) * len(strides), tuple(strides), multiple)

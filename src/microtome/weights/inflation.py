@@ -30,7 +30,7 @@ def adapted(value: Tensor, own: Tensor, owner: nn.Module) -> Tensor:
         return _deeper(_coloured(value, own.shape[1]), own, owner.padding)
     if isinstance(owner, _TRANSPOSED) and own.ndim > 2:
         return _deeper(value, own, None)
-    if type(owner).__module__.startswith("torch.nn."):
+    if type(owner).__module__.startswith("torch.nn.") and not isinstance(owner, nn.ParameterList):
         return value
     if own.ndim == 2 and value.ndim == 2 and value.shape[1] == own.shape[1]:
         table: Tensor = F.interpolate(value.T[None], len(own), mode="linear")[0].T
