@@ -183,7 +183,9 @@ def test_every_option_of_every_group_trains(group, option, tissue, tmp_path):
     partners = PARTNERS.get(f"{group}={option}", [])
     words = ["fit", "--config", name, f"{group}={option}", *partners, *data, *QUICK]
     words = [*words, f"runs={tmp_path / 'runs'}"]
-    if group == "strategy":  # process groups outlive a run, so they get a process of their own
+    if option == "fp16":  # refused on a CPU
+        assert main(words) == 2
+    elif group == "strategy":  # process groups outlive a run, so they get a process of their own
         subprocess.run([sys.executable, "-m", "microtome", *words], check=True, timeout=300)
     else:
         assert main(words) == 0

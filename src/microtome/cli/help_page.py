@@ -55,6 +55,7 @@ FOOT = """
 trainer
   every argument of lightning.pytorch.Trainer: max_epochs, max_steps, precision (bf16-mixed),
   devices, strategy, accumulate_grad_batches, gradient_clip_val, check_val_every_n_epoch …
+  not val_check_interval, which counts batches: val_every_steps counts optimiser steps
 """
 GIVEN = {"self", "options", "seed", "classes", "folder", "train", "val", "test"}
 

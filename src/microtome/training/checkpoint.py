@@ -73,13 +73,22 @@ class Header(Callback):
         }
 
 
-def keepers(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
-    """Keep `best.ckpt` by a named metric, and `last.ckpt` after every epoch."""
+def keepers(folder: Path, monitor: str, mode: str, by_steps: bool) -> list[ModelCheckpoint]:
+    """Keep `best.ckpt` by a named metric, and `last.ckpt` of every epoch.
+
+    Where validations are counted by steps, epochs may be long: then `last.ckpt` is of the last one.
+    """
     shared: dict[str, Any] = {
         "dirpath": folder,
         "enable_version_counter": False,
         "auto_insert_metric_name": False,
     }
-    best = ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **shared)
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **shared)
+    best = ModelCheckpoint(
+        filename="best",
+        monitor=monitor,
+        mode=mode,
+        save_on_train_epoch_end=monitor.startswith("train/"),
+        **shared,
+    )
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=not by_steps, **shared)
     return [best, last]

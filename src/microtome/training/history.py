@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..evaluation import curves
 from ..files import whole
+from .module import TrainingModule
 
 log = logging.getLogger("microtome")
 
@@ -60,16 +61,17 @@ class History(Callback):
             "lr": self._rate,
             "seconds": time.perf_counter() - self._started,
         }
-        row |= {k: float(v) for k, v in self._figures(trainer).items()}
+        row |= {k: float(v) for k, v in self._figures(trainer, pl_module).items()}
         self.rows.append(row)
         log.info(in_words(row, trainer.max_epochs))
         if trainer.is_global_zero:
             write_table(self.rows, self.folder / "metrics.csv")
             curves(self.rows, self.folder / "training_history.png")
 
-    def _figures(self, trainer: Trainer) -> dict[str, Any]:
-        wanted = ("train/", "val/") if self._validated else ("train/",)
-        return {k: v for k, v in trainer.callback_metrics.items() if k.startswith(wanted)}
+    def _figures(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        assert isinstance(module, TrainingModule)
+        known = trainer.callback_metrics.items() if self._validated else ()
+        return module.train_figures() | {k: v for k, v in known if k.startswith("val/")}
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, and where this epoch stands."""

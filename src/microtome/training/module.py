@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..data.datamodule import DataModule
@@ -19,12 +19,14 @@ from ..evaluation import Evaluator
 from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
-from .groups import parameter_groups
+from .groups import Groups, parameter_groups
+from .means import Means
+from .optimisers import MakeOptimizer, build_optimizer, in_words
 from .recompute import recompute_blocks
 from .schedules import Cosine, Schedule
 from .validation import TilesWithTruth
 
-MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+log = logging.getLogger("microtome")
 
 
 class TrainingModule(L.LightningModule):
@@ -34,6 +36,9 @@ class TrainingModule(L.LightningModule):
         segmenter: the model.
         optimizer: called with the parameter groups.
         scheduler: factor on the learning rate at each optimiser step.
+        backbone_lr: the backbone's learning rate in that of the rest; 0.1 is usual for pretrained
+            ones.
+        layer_decay: the learning rate of a transformer's block in that of the block after it.
         mode: how whole images are predicted, in validation and later: `sliding` tiles, or `resize`
             to one tile and back.
         tile: pixels per axis of a tile.
@@ -51,6 +56,8 @@ class TrainingModule(L.LightningModule):
         segmenter: Segmenter,
         optimizer: MakeOptimizer = torch.optim.AdamW,
         scheduler: Schedule | None = None,
+        backbone_lr: float = 1.0,
+        layer_decay: float = 1.0,
         mode: Literal["sliding", "resize"] = "sliding",
         tile: int | list[int] = 512,
         overlap: float = 0.5,
@@ -61,6 +68,9 @@ class TrainingModule(L.LightningModule):
         super().__init__()
         self.model = segmenter
         self.make_optimizer, self.schedule = optimizer, scheduler or Cosine()
+        self.backbone_lr, self.layer_decay = backbone_lr, layer_decay
+        self.max_steps = -1  # optimiser steps; Lightning's own limit stays unused (see `pace`)
+        self.means = Means()
         self.tiling = Tiling(mode, tile, overlap, tile_batch).checked()
         segmenter.usage = segmenter.usage._replace(mode=mode, tile=tile, overlap=overlap)
         self.seed, self.checkpointing = seed, checkpointing
@@ -75,7 +85,7 @@ class TrainingModule(L.LightningModule):
         Raises ValueError when an image does not fit the model and when the optimiser refuses its
         arguments, and what transforms raise.
         """
-        self.make_optimizer(parameter_groups(self.model))
+        build_optimizer(self.make_optimizer, self._groups())
         self.model.usage = self.model.usage._replace(**data.usage())
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())
@@ -96,9 +106,27 @@ class TrainingModule(L.LightningModule):
         losses = self.model.losses(self.model(images, targets), targets)
         total = self.model.total(losses)
         self.log("loss", total, prog_bar=True, batch_size=len(batch))
-        figures = {f"train/{k}": v for k, v in {"loss": total, **losses}.items()}
-        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
+        self.means.add({"loss": total, **losses})
         return total
+
+    def on_train_epoch_start(self) -> None:
+        """Begin new means."""
+        self.means.clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self.log_dict(self.train_figures())
+
+    def train_figures(self) -> dict[str, Tensor]:
+        """The means of this epoch so far, over all processes."""
+        reduce = self.trainer.strategy.reduce
+        return {f"train/{k}": reduce(v, reduce_op="mean") for k, v in self.means.values.items()}
+
+    def on_validation_batch_start(
+        self, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Seed the model's own chance here too: the loss is the same whenever it is computed."""
+        torch.manual_seed(int(dice(self.seed, batch_idx, self.global_rank).generate_state(1)[0]))
 
     def validation_step(
         self, batch: Sequence[DataSample], batch_idx: int
@@ -122,16 +150,21 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """One optimiser; its rate follows the schedule at every optimiser step."""
-        optimizer = self.make_optimizer(parameter_groups(self.model))
-        total = total_steps(self.trainer)
+        optimizer = build_optimizer(self.make_optimizer, self._groups())
+        for first, line in enumerate(in_words(optimizer)):
+            log.info(f"{'' if first else 'optimiser':<10} {line}")
+        total = total_steps(self.trainer, self.max_steps)
         rates = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": rates, "interval": "step"},
         }
 
+    def _groups(self) -> Groups:
+        return parameter_groups(self.model, self.backbone_lr, self.layer_decay)
 
-def total_steps(trainer: L.Trainer) -> int:
+
+def total_steps(trainer: L.Trainer, max_steps: int = -1) -> int:
     """Return how many optimiser steps a run will take.
 
     Lightning's own estimate would set the loaders up before a checkpoint's position in them is
@@ -139,13 +172,13 @@ def total_steps(trainer: L.Trainer) -> int:
 
     Raises ValueError when neither epochs nor steps are limited.
     """
-    epochs, steps = trainer.max_epochs or -1, trainer.max_steps
-    if epochs < 0 and steps < 0:
+    epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    if epochs < 0 and max_steps < 0:
         raise ValueError(
             "a learning-rate schedule needs an end: set trainer.max_epochs or max_steps"
         )
     batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
     limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * (limit or 1.0))
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     by_epochs = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-    return min(n for n in (by_epochs, steps) if n >= 0)
+    return min(n for n in (by_epochs, max_steps) if n >= 0)

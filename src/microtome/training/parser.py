@@ -33,7 +33,8 @@ NOISE = (  # lines of jsonargparse's report that say nothing about the mistake
     "Given value",
     "Expected a <class 'NoneType'>",
 )
-LIVE = {"callbacks", "plugins", "default_root_dir"}  # Trainer arguments that `run` fills itself
+# Trainer arguments that `run` fills itself; `val_every_steps` stands for the last
+LIVE = {"callbacks", "plugins", "default_root_dir", "val_check_interval"}
 
 
 REFUSALS = (
@@ -62,6 +63,24 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--ckpt_path", type=str | None, default=None, help="go on from, or validate"
+    )
+    parser.add_argument(
+        "--val_every_steps",
+        type=int | None,
+        default=None,
+        help="validate every so many optimiser steps, not at the ends of epochs",
+    )
+    parser.add_argument(
+        "--ema_decay",
+        type=float | None,
+        default=None,
+        help="validate and save an exponential moving average of the weights, such as 0.999",
+    )
+    parser.add_argument(
+        "--stop_after",
+        type=int | None,
+        default=None,
+        help="end the run after so many validations in which `monitor` got no better",
     )
     parser.add_class_arguments(SamplePictures, "pictures", skip={"folder"}, instantiate=False)
     parser.add_class_arguments(

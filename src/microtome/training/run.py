@@ -29,6 +29,7 @@ from .pictures import SamplePictures
 from .places import free, start_of
 from .provenance import git_state, versions
 from .signals import StopOnSignal
+from .steering import better, steering
 from .stored import LAST, check_fits
 
 log = logging.getLogger("microtome")
@@ -94,8 +95,12 @@ def _fit(
     folder = None if trial else Path(built.runs) / built.name
     if folder is not None and leads():
         folder = free(folder, built.ckpt_path)
-    callbacks = [] if folder is None else _recorders(built, folder, resolved)
-    trainer = _trainer(built, folder, callbacks, live)
+    options = built.trainer.as_dict() | live
+    with refusing():
+        callbacks = steering(built, options)
+    if folder is not None:
+        callbacks += _recorders(built, folder, resolved)
+    trainer = _trainer(options, folder, callbacks)
     if folder is not None and leads():
         with refusing(), whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
@@ -111,7 +116,7 @@ def _fit(
 def _validate(built: Namespace, start: Path | None, live: dict[str, Any]) -> Run:
     if start is None:
         raise ConfigError("validate needs --ckpt_path FILE, and there is none yet")
-    trainer = _trainer(built, None, [], live)
+    trainer = _trainer(built.trainer.as_dict() | live, None, [])
     built.model.eval()
     with advising(built, trainer, None):
         trainer.validate(built.model, built.data, start, verbose=False, weights_only=True)
@@ -125,21 +130,18 @@ def _recorders(built: Namespace, folder: Path, resolved: dict[str, Any]) -> list
         "git": git_state(),
         "data": built.data.facts(),
     }
-    mode = "min" if "loss" in built.monitor else "max"
+    monitor, by_steps = built.monitor, built.val_every_steps is not None
     return [
         Header(facts),
         SamplePictures(folder / "visualizations", **built.pictures.as_dict()),
         History(folder),
         LearningRateMonitor(logging_interval="step"),
-        *keepers(folder / "checkpoints", built.monitor, mode),
+        *keepers(folder / "checkpoints", monitor, better(monitor), by_steps),
         StopOnSignal(folder / "checkpoints" / f"{LAST}.ckpt"),
     ]
 
 
-def _trainer(
-    built: Namespace, folder: Path | None, callbacks: list[Callback], live: dict[str, Any]
-) -> Trainer:
-    options = built.trainer.as_dict() | live
+def _trainer(options: dict[str, Any], folder: Path | None, callbacks: list[Callback]) -> Trainer:
     callbacks = [*callbacks, *options.pop("callbacks", [])]
     terminal = sys.stdout.isatty() and options["enable_progress_bar"] is not False
     options["enable_progress_bar"] = terminal
@@ -150,15 +152,9 @@ def _trainer(
             TensorBoardLogger(folder, name="tensorboard", version="") if folder else False
         )
     options["enable_checkpointing"] = folder is not None
-    if (options["max_epochs"] or 0) > 0:  # a run shorter than the interval is validated at its end
-        interval = options["check_val_every_n_epoch"]
-        options["check_val_every_n_epoch"] = interval and min(interval, options["max_epochs"])
     options["plugins"] = [*options.get("plugins", []), WholeFiles()]
     with refusing():
-        trainer = Trainer(**options, callbacks=callbacks, default_root_dir=folder)
-        if trainer.max_epochs == trainer.max_steps == -1:
-            raise ValueError("a run needs an end: set trainer.max_epochs or trainer.max_steps")
-    return trainer
+        return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
 
 
 def leads() -> bool:
