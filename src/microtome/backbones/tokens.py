@@ -24,12 +24,17 @@ def take(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
+def spread(x: Tensor, keep: Tensor) -> Tensor:
+    """Kept tokens [B, n, C] in their places among all [B, N, C], zeros elsewhere."""
+    index = kept(keep)[..., None].expand(-1, -1, x.shape[2])
+    full = x.new_zeros(len(x), keep[0].numel(), x.shape[2])
+    return full.scatter(1, index, x)
+
+
 def on_grid(tokens: Tokens) -> Tensor:
     """Prefix off: [B, C, *grid], zeros where tokens were dropped."""
     x = tokens.x[:, tokens.prefix :]  # [B, N, C]
     if tokens.keep is not None:
-        index = kept(tokens.keep)[..., None].expand(-1, -1, x.shape[2])
-        full = x.new_zeros(len(x), tokens.keep[0].numel(), x.shape[2])
-        x = full.scatter(1, index, x)
+        x = spread(x, tokens.keep)
     maps: Tensor = x.mT.unflatten(2, tokens.grid)
     return maps

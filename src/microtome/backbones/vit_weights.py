@@ -8,7 +8,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from ..weights import State
+from ..weights import State, with_new_axes
 
 _NAMES = (  # all of them, one after the other
     (r"^(backbone\.net|image_encoder|encoder|embeddings)\.", ""),
@@ -23,7 +23,6 @@ _NAMES = (  # all of them, one after the other
     (r"^blocks\.(\d+)\.residual\.", r"residuals.\1."),
     (r"\.conv(\d)\.norm\.", r".norm\1."),
 )
-_TABLE = re.compile(r"(.+\.tables\.)(\d+)")
 
 
 def translated(state: State, spatial_dims: int) -> State:
@@ -39,7 +38,7 @@ def translated(state: State, spatial_dims: int) -> State:
         with_place = min(before.shape[1], registers.shape[1])
         registers[:, :with_place] += before[:, :with_place]
         named["registers"] = registers
-    return _with_new_axes(named, spatial_dims)
+    return with_new_axes(named, r"(.+\.tables\.)(\d+)", spatial_dims)
 
 
 def _renamed(key: str) -> str:
@@ -61,20 +60,3 @@ def _positions(value: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:
     side = isqrt(value.shape[1])
     prefix = value.shape[1] - side**2
     return value[:, :prefix], value[:, prefix:].mT.unflatten(2, (side, side))
-
-
-def _with_new_axes(state: State, spatial_dims: int) -> State:
-    """Tables of relative positions move to the last axes; new axes get empty ones."""
-    tables = {k: _TABLE.fullmatch(k) for k in state}
-    axes = 1 + max((int(found[2]) for found in tables.values() if found), default=-1)
-    moved = State()
-    for key, found in tables.items():
-        if found is None:
-            moved[key] = state[key]
-            continue
-        place = int(found[2]) + spatial_dims - axes
-        moved[f"{found[1]}{place}"] = state[key]
-        if place < spatial_dims - axes + 1:
-            for new in range(spatial_dims - axes):
-                moved[f"{found[1]}{new}"] = torch.zeros(1, state[key].shape[1])
-    return moved

@@ -6,6 +6,8 @@ from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, 
 from .conv_residual import ConvResidual
 from .deformable import DeformableAttention
 from .drop_path import drop_path_rates
+from .mask_unit_attention import MaskUnitBlock
+from .mask_units import rolled, units_of, unrolled
 from .positions import centres, sincos_positions
 from .resize import resize_cubic, resize_maps
 from .token_positions import rotary_positions
@@ -15,6 +17,7 @@ __all__ = [
     "ChannelNorm",
     "ConvResidual",
     "DeformableAttention",
+    "MaskUnitBlock",
     "Norm",
     "ResponseNorm",
     "centres",
@@ -28,7 +31,10 @@ __all__ = [
     "patches",
     "resize_cubic",
     "resize_maps",
+    "rolled",
     "rotary_positions",
     "sincos_positions",
+    "units_of",
+    "unrolled",
     "upsampling",
 ]

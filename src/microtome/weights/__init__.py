@@ -8,10 +8,18 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .inflation import adapted
+from .inflation import adapted, with_new_axes
 from .reading import State, read_state, read_torch
 
-__all__ = ["KeyMap", "LoadReport", "State", "load_weights", "read_state", "read_torch"]
+__all__ = [
+    "KeyMap",
+    "LoadReport",
+    "State",
+    "load_weights",
+    "read_state",
+    "read_torch",
+    "with_new_axes",
+]
 
 KeyMap = Sequence[tuple[str, str]]  # (regular expression, replacement); the first that matches wins
 

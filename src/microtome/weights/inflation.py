@@ -6,6 +6,7 @@ made of, as far as its architecture allows. New axes are the first ones: an imag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import prod
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import resize_cubic
+from .reading import State
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -80,3 +82,22 @@ def _placed(value: Tensor, own: Tensor) -> Tensor:
         return value
     value = resize_cubic(value, own.shape[2 + new :])
     return value.reshape(*value.shape[:2], *[1] * new, *value.shape[2:]).expand_as(own)
+
+
+def with_new_axes(state: State, pattern: str, spatial_dims: int) -> State:
+    """Move parameters that come one per axis to the last axes; new axes get zeros.
+
+    Args:
+        state: tensors by name.
+        pattern: matches such names: what comes before the number of the axis, and the number.
+        spatial_dims: how many axes are wanted.
+    """
+    found = {key: match for key in state if (match := re.fullmatch(pattern, key))}
+    new = spatial_dims - len({match[2] for match in found.values()})
+    moved = {key: value for key, value in state.items() if key not in found}
+    for key, match in found.items():
+        moved[f"{match[1]}{int(match[2]) + new}"] = state[key]
+        if int(match[2]) == 0:
+            empty = torch.zeros_like(state[key])
+            moved |= {f"{match[1]}{axis}": empty for axis in range(new)}
+    return moved
