@@ -6,9 +6,10 @@ import pytest
 import torch
 from monai.transforms import RandAffined, RandFlipd, RandGaussianNoised, TorchVisiond
 
+from microtome.data.crops import RandomCrop
 from microtome.data.datasets import SampleDataset
 from microtome.data.sampling import Draw, DrawSampler, ResumableLoader, dice, seeded
-from microtome.data.transforms import MonaiTransforms, RandomCrop
+from microtome.data.transforms import MonaiTransforms
 from microtome.structures import Classes, DataSample, Instances, LabelLayers, Segmentation
 
 KEYS = ["image", "classes", "labels"]

@@ -6,68 +6,21 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from drawn_samples import CLASSES, IDS, KEYS, assert_consistent, chance, make_sample
 from jsonargparse import ArgumentParser
-from skimage.measure import regionprops
 
 import microtome
 from microtome.data.datasets import Transform
-from microtome.data.sampling import dice
-from microtome.data.transforms import MonaiTransforms, RandomCrop, Resize
-from microtome.geometry import Placement
+from microtome.data.transforms import MonaiTransforms
 from microtome.structures import (
     Boxes,
-    Classes,
     DataSample,
     Instances,
     LabelLayers,
     Segmentation,
 )
 
-KEYS = ["image", "classes", "labels"]
-CLASSES = Classes(("background", "small", "large"), (False, True, True))
-IDS = (16_777_217, 20_000_001)  # float32 holds neither
-SPACINGS = {2: (0.5, 0.25), 3: (2.0, 0.5, 0.25)}
 RECIPES = Path(microtome.__file__).parent / "configs" / "transforms"
-
-
-def chance(number=0):
-    return dice(0, number)
-
-
-def make_sample(dims, spacing="known"):
-    """Object 1 of class 1, object 2 of class 2, a column to ignore; the image shows the classes."""
-    shape = (12, 24, 20)[-dims:]
-    ids = torch.zeros(shape, dtype=torch.int64)
-    ids[(slice(2, 6),) * (dims - 1) + (slice(3, 9),)] = IDS[0]
-    ids[(slice(7, 11),) * (dims - 1) + (slice(11, 18),)] = IDS[1]
-    classes = (ids == IDS[0]) + 2 * (ids == IDS[1])
-    image = (classes / 2)[None].float().repeat(3, *[1] * dims)
-    classes[..., 19] = 255
-    masks = LabelLayers.from_ids(ids)
-    instances = Instances(torch.tensor([1, 2]), Boxes(masks.boxes()), None, masks)
-    return DataSample(
-        image,
-        Segmentation(classes, instances),
-        SPACINGS[dims] if spacing == "known" else None,
-        meta={"name": "it"},
-    )
-
-
-def assert_consistent(sample):
-    """Image, classes, masks, boxes and ids still tell the same story."""
-    truth, objects = sample.truth, sample.truth.instances
-    known = truth.classes != 255
-    assert truth.classes.dtype == torch.int64
-    assert set(truth.classes.unique().tolist()) <= {0, 1, 2, 255}
-    assert sample.image.shape[1:] == truth.classes.shape == objects.masks.maps.shape[1:]
-    assert torch.equal((sample.image[0] * 2).round().long()[known], truth.classes[known])
-    assert [IDS[label - 1] for label in objects.labels.tolist()] == objects.masks.ids.tolist()
-    for number, label in enumerate(objects.labels.tolist(), start=1):
-        inside = (objects.masks.maps[0] == number) & known
-        assert (truth.classes[inside] == label).all()
-        assert (objects.masks.maps[0][truth.classes == label] == number).all()
-    found = [r.bbox for r in regionprops(objects.masks.maps[0].numpy())]
-    assert objects.boxes.tensor.tolist() == [list(map(float, b)) for b in found]
 
 
 def elastic(dims):
@@ -270,50 +223,6 @@ def test_missing_facts_are_errors():
     sample = DataSample(torch.rand(1, 8, 8), Segmentation(None, boxes_only))
     with pytest.raises(ValueError, match="without masks"):
         MonaiTransforms([mt.Flipd(KEYS, 0)])(sample, chance(), CLASSES)
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_random_crop(dims):
-    crop, starts = RandomCrop(8), set()
-    for number in range(60):
-        out = crop(make_sample(dims), chance(number), CLASSES)
-        assert out.shape == (8,) * dims
-        assert_consistent(out)
-        at = tuple(int(o) for o in out.placement.offset)
-        region = tuple(slice(a, a + 8) for a in at)
-        assert torch.equal(out.truth.classes, make_sample(dims).truth.classes[region])
-        assert out.placement == Placement(at, (1.0,) * dims, make_sample(dims).shape)
-        starts.add(at[0])
-    assert {0, make_sample(dims).shape[0] - 8} <= starts  # both ends are reached
-
-
-def test_random_crop_pads_what_is_too_small():
-    out = RandomCrop((30, 8))(make_sample(2), chance(), CLASSES)
-    assert out.shape == (30, 8)
-    assert (out.truth.classes[24:] == 255).all()
-    assert (out.image[:, 24:] == 0).all()
-    assert (out.truth.instances.masks.maps[:, 24:] == 0).all()
-    assert_consistent(out)
-
-
-def test_random_crop_of_a_crop_knows_its_source():
-    twice = RandomCrop(5)(RandomCrop(9)(make_sample(2), chance(1), CLASSES), chance(2), CLASSES)
-    at = [int(o) for o in twice.placement.offset]
-    whole = make_sample(2).truth.classes
-    assert torch.equal(twice.truth.classes, whole[at[0] : at[0] + 5, at[1] : at[1] + 5])
-
-
-@pytest.mark.parametrize("size", [0, [16, -1], []])
-def test_sizes_without_a_pixel_are_refused_at_once(size):
-    with pytest.raises(ValueError, match="crop: expected pixels >= 1"):
-        RandomCrop(size)
-    with pytest.raises(ValueError, match="resize: expected pixels >= 1"):
-        Resize(size)
-
-
-def test_random_crop_needs_one_size_per_axis():
-    with pytest.raises(ValueError, match="expected 1 or 2 values"):
-        RandomCrop((8, 8, 8))(make_sample(2), chance(), CLASSES)
 
 
 def recipe(name):

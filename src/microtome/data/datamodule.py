@@ -11,12 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..structures import Classes, DataSample
+from .crops import RandomCrop, Resize
 from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
 from .inspection import Report, inspect
 from .manifest import located, parse_manifest, read_manifest, write_manifest
 from .sampling import DrawSampler, ResumableLoader
-from .transforms import RandomCrop, Resize
 
 
 class DataModule(L.LightningDataModule):
@@ -31,6 +31,7 @@ class DataModule(L.LightningDataModule):
             with the model's `mode: resize`.
         crop: pixels of a random training crop, one value or one per axis; without it whole images
             are trained on.
+        scales: lowest and highest factor that images are enlarged by before a crop is cut.
         crops_per_image: how often an epoch draws each training image; small data sets want several.
         batch_size: crops per optimiser step and device.
         workers: processes that load training samples.
@@ -46,6 +47,7 @@ class DataModule(L.LightningDataModule):
         transforms: Sequence[Transform] = (),
         resize: int | list[int] | None = None,
         crop: int | list[int] | None = None,
+        scales: list[float] | None = None,
         crops_per_image: int = 1,
         batch_size: int = 8,
         workers: int = 2,
@@ -57,11 +59,13 @@ class DataModule(L.LightningDataModule):
                 "expected batch_size >= 1, crops_per_image >= 1 and workers >= 0, "
                 f"got {batch_size}, {crops_per_image} and {workers}"
             )
+        if scales is not None and crop is None:
+            raise ValueError("scales are those of crops: give crop too")
         for name, data in (("train", train), ("val", val)):
             if not len(data):
                 raise ValueError(f"the {name} split is empty")
         resized = () if resize is None else (Resize(resize),)
-        cropped = () if crop is None else (RandomCrop(crop),)
+        cropped = () if crop is None else (RandomCrop(crop, scales),)
         train.transforms = (*train.transforms, *resized, *cropped, *transforms)
         train.seed = seed
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..geometry import Placement, Shape
-from ..structures import Instances, Segmentation
+from ..structures import Boxes, Instances, Segmentation
 
 
 def resized(maps: Tensor, shape: Shape) -> Tensor:
@@ -51,5 +51,6 @@ def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> 
         maps = instances.masks.maps.movedim(0, -1)[at].movedim(-1, 0)
         cut = replace(instances.masks, maps=maps)
         masks, kept = cut.present()
-        instances = Instances(instances.labels[kept], masks=masks)
+        boxes = None if instances.boxes is None else Boxes(masks.boxes())
+        instances = Instances(instances.labels[kept], boxes, masks=masks)
     return Segmentation(classes, instances)

@@ -1,4 +1,4 @@
-"""The random crop that training starts with, and MONAI's dictionary transforms on DataSamples.
+"""MONAI's dictionary transforms on DataSamples.
 
 How MONAI sees a sample is told in `bridge.py`. For `classes` and `labels` interpolation is always
 nearest and what is uncovered is always filled with 0, whatever a transform says; keys that a sample
@@ -8,18 +8,14 @@ lacks are skipped. Normalising intensities is the segmenter's work, not a transf
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from monai.transforms import Compose, MapTransform, RandTorchVisiond, Spacingd, TorchVisiond
 from monai.utils import GridSampleMode, GridSamplePadMode, InterpolateMode, SplineMode
 
-from ..geometry import Placement, per_axis
 from ..structures import Classes, DataSample
 from .bridge import KEYS, check, from_dict, to_dict
-from .resizing import resized, truth_at
 from .sampling import seeded
 
 COLOUR_ONLY = (  # of torchvision's
@@ -30,75 +26,6 @@ GRID_FILLS = {str(m.value) for m in GridSamplePadMode}
 GRID_MODES = {str(m.value) for m in (*GridSampleMode, *SplineMode)}
 RESAMPLING = {str(m.value) for m in InterpolateMode}
 FORGETFUL = ("Transposed",)  # they move pixels and leave the affine as it was
-
-
-class RandomCrop:
-    """Cut a random window of `size` pixels; axes shorter than it are padded at the far end.
-
-    Padding is 0 in the image and `ignore_index` in the classes.
-
-    Args:
-        size: one number or one per axis, from 1 on.
-    """
-
-    def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = _pixels("crop", size)
-
-    def __call__(
-        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
-    ) -> DataSample:
-        """Cut every part of a sample alike."""
-        size = per_axis(self.size, len(sample.shape))
-        room = [max(have - want, 0) for have, want in zip(sample.shape, size, strict=True)]
-        start = np.random.default_rng(chance).integers(0, np.array(room) + 1).tolist()
-        region = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
-        image, truth = sample.image[(slice(None), *region)], sample.truth
-        missing = [want - have for want, have in zip(size, image.shape[1:], strict=True)]
-        image = torch.nn.functional.pad(image, [p for m in reversed(missing) for p in (0, m)])
-        if truth is not None:
-            truth = truth.crop(region).pad(size, classes.ignore_index)
-        return replace(sample, image=image, truth=truth, placement=_moved(sample, start))
-
-
-def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
-    sizes = [size] if isinstance(size, int) else size
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"{what}: expected pixels >= 1, got {size}")
-    return size
-
-
-def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
-    """The placement of a window of a sample that may be a window itself."""
-    dims = len(start)
-    offset, scale, shape = sample.placement or ((0.0,) * dims, (1.0,) * dims, sample.shape)
-    at = tuple(o + k * a for o, k, a in zip(offset, scale, start, strict=True))
-    return Placement(at, scale, shape)
-
-
-class Resize:
-    """Resize whole images to `size` pixels, as prediction in the mode `resize` does.
-
-    Args:
-        size: one number or one per axis, from 1 on.
-    """
-
-    def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = _pixels("resize", size)
-
-    def __call__(
-        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
-    ) -> DataSample:
-        """Resize the image linearly and take the nearest truth; the spacing follows."""
-        have = sample.shape
-        size = per_axis(self.size, len(have))
-        scale = tuple(a / b for a, b in zip(have, size, strict=True))
-        here = Placement((0.0,) * len(have), scale, have)
-        spacing = sample.spacing and tuple(
-            a * b for a, b in zip(sample.spacing, scale, strict=True)
-        )
-        truth = sample.truth and truth_at(sample.truth, here, size)
-        image = resized(sample.image, size)
-        return replace(sample, image=image, truth=truth, spacing=spacing, placement=here)
 
 
 class MonaiTransforms:

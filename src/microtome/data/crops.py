@@ -1,0 +1,121 @@
+"""What training sees of an image: a random crop at a random scale, or all of it resized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..geometry import Placement, Shape, Spacing, per_axis
+from ..structures import Classes, DataSample
+from .resizing import resized, truth_at
+
+
+class RandomCrop:
+    """Cut a random window of `size` pixels; axes shorter than it are padded at the far end.
+
+    Padding is 0 in the image and `ignore_index` in the classes.
+
+    Args:
+        size: one number or one per axis, from 1 on.
+        scales: lowest and highest factor that an image is enlarged by before it is cut, the same
+            for all axes and drawn evenly; the window is cut first, so that only it is resized.
+    """
+
+    def __init__(self, size: int | Sequence[int], scales: Sequence[float] | None = None) -> None:
+        self.size = _pixels("crop", size)
+        if scales is not None and (len(scales) != 2 or not 0 < scales[0] <= scales[1]):
+            raise ValueError(f"scales: expected [lowest, highest] above 0, got {scales}")
+        self.scales = scales
+
+    def __call__(
+        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
+    ) -> DataSample:
+        """Cut every part of a sample alike."""
+        rng = np.random.default_rng(chance)
+        factor = 1.0 if self.scales is None else rng.uniform(self.scales[0], self.scales[1])
+        size = per_axis(self.size, len(sample.shape))
+        seen = [max(1, round(want / factor)) for want in size]  # pixels of the image in the window
+        room = [max(have - see, 0) for have, see in zip(sample.shape, seen, strict=True)]
+        start = rng.integers(0, np.array(room) + 1).tolist()
+        cut = _cut(sample, start, seen)
+        filled = tuple(
+            want if have >= see else min(want, max(1, round(have * factor)))
+            for have, see, want in zip(sample.shape, seen, size, strict=True)
+        )
+        return _padded(_rescaled(cut, filled), size, classes.ignore_index)
+
+
+class Resize:
+    """Resize whole images to `size` pixels, as prediction in the mode `resize` does.
+
+    Args:
+        size: one number or one per axis, from 1 on.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = _pixels("resize", size)
+
+    def __call__(
+        self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
+    ) -> DataSample:
+        """Resize the image linearly and take the nearest truth; the spacing follows."""
+        return _rescaled(sample, per_axis(self.size, len(sample.shape)))
+
+
+def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
+    sizes = [size] if isinstance(size, int) else size
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"{what}: expected pixels >= 1, got {size}")
+    return size
+
+
+def _cut(sample: DataSample, start: Sequence[int], size: Sequence[int]) -> DataSample:
+    """A window, as far as the image reaches."""
+    region = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
+    image, truth = sample.image[(slice(None), *region)], sample.truth
+    placement = _moved(sample, start)
+    return replace(sample, image=image, truth=truth and truth.crop(region), placement=placement)
+
+
+def _rescaled(sample: DataSample, shape: Shape) -> DataSample:
+    """Resize image and truth; the spacing and the place in the source follow."""
+    have = sample.shape
+    scale = tuple(a / b for a, b in zip(have, shape, strict=True))
+    here = Placement((0.0,) * len(have), scale, have)
+    truth = sample.truth
+    if truth is not None and shape != have:
+        truth = truth_at(truth, here, shape)
+    placement = _within(sample.placement, scale) or here
+    image, spacing = resized(sample.image, shape), _times(sample.spacing, scale)
+    return replace(sample, image=image, truth=truth, spacing=spacing, placement=placement)
+
+
+def _padded(sample: DataSample, size: Shape, ignore_index: int) -> DataSample:
+    missing = [want - have for want, have in zip(size, sample.shape, strict=True)]
+    pads = [p for m in reversed(missing) for p in (0, m)]
+    image = torch.nn.functional.pad(sample.image, pads)
+    truth = sample.truth and sample.truth.pad(size, ignore_index)
+    return replace(sample, image=image, truth=truth)
+
+
+def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
+    """The placement of a window of a sample that may be a window itself."""
+    dims = len(start)
+    offset, scale, shape = sample.placement or ((0.0,) * dims, (1.0,) * dims, sample.shape)
+    at = tuple(o + k * a for o, k, a in zip(offset, scale, start, strict=True))
+    return Placement(at, scale, shape)
+
+
+def _within(placement: Placement | None, scale: Sequence[float]) -> Placement | None:
+    """The placement after resizing by `scale` source pixels per pixel."""
+    if placement is None:
+        return None
+    steps = tuple(a * b for a, b in zip(placement.scale, scale, strict=True))
+    return placement._replace(scale=steps)
+
+
+def _times(spacing: Spacing | None, scale: Sequence[float]) -> Spacing | None:
+    return spacing and tuple(a * b for a, b in zip(spacing, scale, strict=True))
