@@ -16,6 +16,7 @@ from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
 from .inspection import Report, inspect
 from .manifest import located, parse_manifest, read_manifest, write_manifest
+from .records import Catalogue
 from .sampling import DrawSampler, ResumableLoader
 
 
@@ -155,7 +156,34 @@ class DataModule(L.LightningDataModule):
         return DrawSampler(length, self.seed, shuffle=shuffle, rank=rank, world=world)
 
 
-class ManifestData(DataModule):
+class CatalogueData(DataModule):
+    """Image files, masks and label maps of a catalogue.
+
+    Args:
+        catalogue: the files of each split, the class table, how files are read.
+        options: as for DataModule.
+    """
+
+    def __init__(self, catalogue: Catalogue, **options: Any) -> None:
+        self.catalogue = catalogue
+        classes, splits, reading = catalogue
+        made = {name: ImageDataset(rows, classes, reading) for name, rows in splits.items() if rows}
+        empty = ImageDataset((), classes, reading)
+        super().__init__(
+            made.get("train", empty), made.get("val", empty), made.get("test"), **options
+        )
+
+    def usage(self) -> dict[str, Any]:
+        """How the files are read."""
+        reading = self.catalogue.reading
+        return super().usage() | {"channels": reading.channels, "levels": reading.levels}
+
+    def write(self, folder: Path) -> None:
+        """Write `data.json`: a manifest with every file of every split."""
+        write_manifest(self.catalogue, folder / "data.json")
+
+
+class ManifestData(CatalogueData):
     """Image files, masks and label maps, as a manifest names them.
 
     Args:
@@ -168,25 +196,10 @@ class ManifestData(DataModule):
 
     def __init__(self, manifest: str | dict[str, Any], **options: Any) -> None:
         if isinstance(manifest, str):
-            self.catalogue = read_manifest(manifest)
+            super().__init__(read_manifest(manifest), **options)
         else:
-            self.catalogue = parse_manifest(manifest, Path())
-        classes, splits, reading = self.catalogue
-        made = {name: ImageDataset(rows, classes, reading) for name, rows in splits.items() if rows}
-        empty = ImageDataset((), classes, reading)
-        super().__init__(
-            made.get("train", empty), made.get("val", empty), made.get("test"), **options
-        )
-
-    def usage(self) -> dict[str, Any]:
-        """How the manifest has its files read."""
-        reading = self.catalogue.reading
-        return super().usage() | {"channels": reading.channels, "levels": reading.levels}
+            super().__init__(parse_manifest(manifest, Path()), **options)
 
     def located(self, options: dict[str, Any]) -> dict[str, Any]:
         """The same arguments with absolute paths."""
         return options | {"manifest": located(options["manifest"], Path.cwd())}
-
-    def write(self, folder: Path) -> None:
-        """Write `data.json`: a manifest with every file of every split."""
-        write_manifest(self.catalogue, folder / "data.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from .datasets import SampleDataset
 from .image_dataset import ImageDataset
 from .stores import ImageReadError, Source, SourceInfo, read_labels
 from .stores.archives import size_of
+from .stores.label_files import Encoding
 from .truth import Integers, value_counts, wrong_shape, wrong_values
 
 
@@ -75,7 +77,8 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
     problems: list[str] = []
     source = _opened(data, item, problems)
     info = None if source is None else source.info
-    mask, labels = _read(record.mask, info, problems), _read(record.labels, info, problems)
+    mask = _read(record.mask, info, problems, data.reading.mask_encoding)
+    labels = _read(record.labels, info, problems)
     values, pixels, objects = dict[int, int](), Counter[int](), None
     if mask is not None:
         values = value_counts(mask)
@@ -91,6 +94,8 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
             pixels.update({0: ids.pop(0, 0)})
             pixels.update({value: sum(ids.values())})
             values = {v: n for v, n in pixels.items() if n}
+    elif record.mask is None and record.value is not None and info is not None:
+        values = pixels = Counter({record.value: prod(info.shape)})
     return Finding(
         _mark(data.names[item], record[:3]),
         tuple(problems),
@@ -99,7 +104,7 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
         values,
         pixels,
         objects,
-        record.mask is not None or record.labels is not None,
+        record.has_truth,
     )
 
 
@@ -111,12 +116,14 @@ def _opened(data: ImageDataset, item: int, problems: list[str]) -> Source | None
         return None
 
 
-def _read(file: Path | None, info: SourceInfo | None, problems: list[str]) -> Integers | None:
+def _read(
+    file: Path | None, info: SourceInfo | None, problems: list[str], encoding: Encoding = "index"
+) -> Integers | None:
     """A mask or label map, or None and a problem; another shape than the image's is one too."""
     if file is None:
         return None
     try:
-        labels = read_labels(file)
+        labels = read_labels(file, encoding)
     except ImageReadError as error:
         problems.append(str(error))
         return None

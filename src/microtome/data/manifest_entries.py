@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import manifest_keys as keys
+from . import manifest_tables as tables
 from .records import SPLITS, ManifestError, Record
 from .spelling import unknown
 from .splits import Splits, split_by_group
@@ -64,7 +65,7 @@ def from_folders(description: Mapping[str, Any], root: Path, problems: list[str]
             f"are not those of a split; got {rule!r}"
         )
     parts = given if each else {"": given}
-    found = {name: keys.folders(part, root, problems) for name, part in parts.items()}
+    found = {name: tables.folders(part, root, problems) for name, part in parts.items()}
     if problems:
         return none
     try:
@@ -89,7 +90,7 @@ def with_values(
     splits: Splits, description: Mapping[str, Any], root: Path, problems: list[str]
 ) -> Splits:
     """Say the class of objects that have numbers but neither mask nor value."""
-    table = keys.class_table(description.get("class_table"), root, problems)
+    table = tables.class_table(description.get("class_table"), root, problems)
     read: dict[str, str] = {}
     try:
         read = table[0].read() if table else {}

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from ..structures import Classes
-from .folders import Folders
 from .records import Reading
-from .spelling import unknown
 from .stores.image_files import ChannelPolicy
-from .tables import Column
+from .stores.label_files import Encoding
 
 _CLASSES = ("num_classes", "class_names", "colors", "ignore_index")
-TOP = (*_CLASSES, "mask_values", "spacing_um", "levels", "channels")
+TOP = (*_CLASSES, "mask_values", "mask_encoding", "spacing_um", "levels", "channels")
 
 
 def is_count(value: Any) -> bool:
@@ -61,8 +59,12 @@ def classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
 def reading(given: Mapping[str, Any], table: Classes, problems: list[str]) -> Reading:
     """How files are read."""
     policy, levels = given.get("channels", "rgb"), given.get("levels")
+    encoding = given.get("mask_encoding", "index")
     if policy not in get_args(ChannelPolicy):
         problems.append(f"channels: expected {', '.join(get_args(ChannelPolicy))}, got {policy!r}")
+    if encoding not in get_args(Encoding):
+        expected = ", ".join(get_args(Encoding))
+        problems.append(f"mask_encoding: expected {expected}, got {encoding!r}")
     if levels is not None and not (_is_pair(levels) or _is_list(levels, _is_pair)):
         problems.append(f"levels: expected [black, white], once or per channel, got {levels!r}")
         levels = None
@@ -71,6 +73,7 @@ def reading(given: Mapping[str, Any], table: Classes, problems: list[str]) -> Re
         _tuples(levels),
         spacing(given, "spacing_um", problems),
         _mask_values(given.get("mask_values"), table, problems),
+        cast(Encoding, encoding),
     )
 
 
@@ -119,59 +122,6 @@ def path(
     return root / value
 
 
-def folders(given: Any, root: Path, problems: list[str]) -> Folders | None:
-    """`folders`, with its paths made absolute or relative as `root` is."""
-    if not isinstance(given, Mapping) or "images" not in given:
-        problems.append(f'folders: expected {{"images": ..., "masks": ...}}, got {given!r}')
-        return None
-    problems += [f"folders: {p}" for p in unknown(given, Folders._fields, "key")]
-    kinds = {"mask_suffix": str, "labels_suffix": str, "skip_unpaired": bool, "group_pattern": str}
-    options = {k: v for k, v in given.items() if k in kinds and v is not None}
-    for key, value in options.items():
-        if not isinstance(value, kinds[key]):
-            problems.append(f"folders: {key}: expected {kinds[key].__name__}, got {value!r}")
-    lying = {k: path(given, k, root, "folders", problems) for k in ("images", "masks", "labels")}
-    try:
-        re.compile(str(given.get("group_pattern", "")))
-    except re.error as error:
-        problems.append(f"folders: group_pattern: {error}")
-    table = given.get("group_table")
-    group = None if table is None else _column(table, root, "group_table", problems)
-    if lying["images"] is None:
-        return None
-    found = Folders(lying["images"], lying["masks"], lying["labels"], group_table=group)
-    return found._replace(**options)
-
-
-def class_table(
-    given: Any, root: Path, problems: list[str]
-) -> tuple[Column, dict[str, int]] | None:
-    """`class_table`: the column, and the class of each word in it."""
-    if given is None:
-        return None
-    values = given.get("values") if isinstance(given, Mapping) else None
-    if not isinstance(values, Mapping) or not all(is_count(v) for v in values.values()):
-        problems.append(f'class_table: values: expected {{"benign": 1, ...}}, got {values!r}')
-        return None
-    column = _column(
-        {k: v for k, v in given.items() if k != "values"}, root, "class_table", problems
-    )
-    return column and (column, dict(values))
-
-
-def _column(given: Any, root: Path, where: str, problems: list[str]) -> Column | None:
-    """`{"csv", "key", "column"}`."""
-    if not isinstance(given, Mapping) or not all(
-        isinstance(given.get(k), str) for k in Column._fields
-    ):
-        problems.append(
-            f'{where}: expected {{"csv": ..., "key": ..., "column": ...}}, got {given!r}'
-        )
-        return None
-    problems += [f"{where}: {p}" for p in unknown(given, Column._fields, "key")]
-    return Column(root / given["csv"], given["key"], given["column"])
-
-
 def described(table: Classes, reading: Reading) -> dict[str, Any]:
     """The inverse: the keys that say a class table and how files are read."""
     said: dict[str, Any] = {
@@ -180,6 +130,7 @@ def described(table: Classes, reading: Reading) -> dict[str, Any]:
         "colors": [list(c) for c in table.colours] or None,
         "ignore_index": table.ignore_index,
         "mask_values": reading.mask_values and {str(k): v for k, v in reading.mask_values.items()},
+        "mask_encoding": None if reading.mask_encoding == "index" else reading.mask_encoding,
         "spacing_um": reading.spacing,
         "levels": reading.levels,
         "channels": reading.channels,

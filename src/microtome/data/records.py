@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..structures import Classes
 from .stores.decoded import Levels
 from .stores.image_files import ChannelPolicy
+from .stores.label_files import Encoding
 from .stores.source import name_of
 
 SPLITS = ("train", "val", "test")
@@ -35,10 +36,11 @@ class Record(NamedTuple):
 
     Attributes:
         image: the image file.
-        mask: class of each pixel; None when unknown or when `labels` and `value` say it.
+        mask: class of each pixel; None when unknown or when `labels` or `value` say it.
         labels: object number of each pixel, 0 for none.
         group: what must not be torn apart by a split: a patient, a slide.
-        value: the class of the objects in `labels` where there is no mask.
+        value: the class of the objects in `labels` where there is no mask; the class of the whole
+            image where there are no labels either.
         spacing: micrometres per pixel of this image, where it differs from the data set's.
     """
 
@@ -54,6 +56,11 @@ class Record(NamedTuple):
         """The image's stem."""
         return name_of(self.image)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether anything says what is in the image."""
+        return any(part is not None for part in (self.mask, self.labels, self.value))
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -64,12 +71,14 @@ class Reading:
         levels: raw black and white, one pair or one per channel; None follows the type.
         spacing: micrometres per pixel, one value or one per axis; None asks the files.
         mask_values: class of each value in the masks; None when they are the same.
+        mask_encoding: how the pixels of the masks say those values; see `read_labels`.
     """
 
     channels: ChannelPolicy = "rgb"
     levels: Levels | tuple[Levels, ...] | None = None
     spacing: float | tuple[float, ...] | None = None
     mask_values: Mapping[int, int] | None = None
+    mask_encoding: Encoding = "index"
 
 
 class Catalogue(NamedTuple):

@@ -21,15 +21,18 @@ _DENSE = 1 << 20  # above this value, counting by a table costs more than sortin
 def read_truth(
     record: Record, shape: Shape, classes: Classes, reading: Reading
 ) -> Segmentation | None:
-    """Classes (int64) and objects of an image of `shape`; None when its record names neither.
+    """Classes (int64) and objects of an image of `shape`; None when its record has no truth.
 
-    Without a mask, `record.value` is the class of all objects and 0 that of the rest. With both, an
+    Without a mask, `record.value` is the class of all objects and 0 that of the rest; without
+    labels too, it is the class of every pixel. With mask and labels, an
     object's label is the class most of its judged pixels have; one without such a pixel is dropped.
 
     Raises ImageReadError for what cannot be read, fits no class, or has another shape.
     """
     class_map = None if record.mask is None else _class_map(record.mask, shape, classes, reading)
     if record.labels is None:
+        if class_map is None and record.value is not None:
+            class_map = np.full(shape, record.value, np.int64)
         return None if class_map is None else Segmentation(torch.from_numpy(class_map))
     ids = _checked_shape(record.labels, read_labels(record.labels), shape).astype(np.int64)
     if class_map is None:
@@ -94,7 +97,7 @@ def _times(shape: Shape) -> str:
 def _class_map(
     file: Path, shape: Shape, classes: Classes, reading: Reading
 ) -> npt.NDArray[np.int64]:
-    raw = _checked_shape(file, read_labels(file), shape)
+    raw = _checked_shape(file, read_labels(file, reading.mask_encoding), shape)
     wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
     if wrong:
         raise ImageReadError(file, wrong)

@@ -125,8 +125,7 @@ class _Run(NamedTuple):
 
     def score_again(self, item: int) -> None:
         """Score an image from the mask that was written before."""
-        record = self.inputs.images.records[item]
-        if record.mask is not None or record.labels is not None:
+        if self.inputs.images.records[item].has_truth:
             self._score(item, self.outputs.read_classes(self.inputs.names[item]))
 
     def _score(self, item: int, classes: Tensor) -> Tensor | None:

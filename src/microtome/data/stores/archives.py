@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -51,6 +52,21 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
         return
     yield io.BytesIO(_member(path, *inside))
+
+
+def text_of(path: Path, most: int = 1 << 24) -> str:
+    """The text of a file or member, UTF-8, of at most `most` bytes.
+
+    Raises ImageReadError for what is not there, larger, or no text.
+    """
+    size = size_of(path)
+    if size is None or size > most:
+        raise ImageReadError(path, "no such file" if size is None else f"has {size:,} bytes")
+    try:
+        with opened(path) as file:
+            return file.read().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ImageReadError(path, f"cannot be read ({error})") from None
 
 
 def size_of(path: Path) -> int | None:

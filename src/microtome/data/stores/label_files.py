@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .decoded import ALPHA
+from .decoded import ALPHA, COLOUR, Raw
 from .decoding import check_finite, decode
 from .source import ImageReadError
 
+Encoding = Literal["index", "ade20k"]
 
-def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.integer]:
+
+def read_labels(
+    path: str | os.PathLike[str], encoding: Encoding = "index"
+) -> npt.NDArray[np.integer]:
     """Read a mask or label map [*S] as stored: palette indices, 8 to 64 bits, EXIF turned.
 
-    Colour masks are refused unless all channels are equal, floats unless they are whole numbers.
+    Args:
+        path: the file.
+        encoding: `index`: the value of a pixel; colour masks are refused unless all channels are
+            equal, floats unless they are whole numbers. `ade20k`: R // 10 * 256 + G, as the classes
+            in ADE20K's full release.
+
     Raises ImageReadError with the reason.
     """
     file = Path(path)
     decoded = decode(file, indices=True)
+    if encoding == "ade20k":
+        return _from_red_and_green(file, decoded.values, decoded.channels)
     values = decoded.values[: -1 if decoded.channels[-1] == ALPHA else None]
     if len(values) > 1 and (values[1:] != values[:1]).any():
         raise ImageReadError(
@@ -37,3 +49,13 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.integer]:
     if labels.size and labels.min() < 0:
         raise ImageReadError(file, f"holds the negative value {labels.min()}; labels start at 0")
     return np.asarray(labels.astype(np.uint8) if labels.dtype == bool else labels)
+
+
+def _from_red_and_green(
+    file: Path, values: Raw, channels: tuple[str, ...]
+) -> npt.NDArray[np.integer]:
+    if channels != COLOUR or values.dtype != np.uint8:
+        raise ImageReadError(
+            file, f"expected 8-bit red, green and blue, got {values.dtype} {', '.join(channels)}"
+        )
+    return np.asarray(values[0].astype(np.uint16) // 10 * 256 + values[1])
