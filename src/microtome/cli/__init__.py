@@ -13,6 +13,7 @@ VERBS = {
     "validate": "score a checkpoint on its validation images",
     "predict": "segment images with a checkpoint: masks, overlays, metrics",
     "inspect": "open every file of a data set and report all problems at once",
+    "download": "fetch a public data set: ade20k, lunghist700",
     "demo": "generate tissue, train, predict and compare, in a few minutes",
     "doctor": "say what this machine has, what is missing and what to type",
 }

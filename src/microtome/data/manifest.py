@@ -12,6 +12,8 @@ Paths are relative to the manifest. Instead of "data" there may be "folders" and
 
 or "folders" for each split: {"train": {"images": ...}, "val": {"images": ...}}.
 
+An entry with a "value" but neither mask nor labels is of that class everywhere.
+
 Objects with numbers ("labels_path") but no mask get one class from a CSV file, else class 1:
 
      "class_table": {"csv": "grade.csv", "key": "name", "column": "grade",
