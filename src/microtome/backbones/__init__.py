@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -45,6 +46,8 @@ class Backbone(Part):
         in_channels: C of the images it takes.
         mask_unit: pixels per axis of one droppable unit; None where units cannot be dropped.
         origin: where published weights came from: `name`, `weights`, `licence`; else empty.
+        named_weights: `name`, `sha256` and `path` of the file that holds all weights, where they
+            are frozen as they came from it; checkpoints name it then instead of holding a copy.
     """
 
     spec: PyramidSpec
@@ -52,6 +55,18 @@ class Backbone(Part):
     in_channels: int = 3
     mask_unit: tuple[int, ...] | None = None
     origin: Mapping[str, str] = {}
+
+    @property
+    def named_weights(self) -> Mapping[str, str] | None:
+        """None where a checkpoint has to hold the weights."""
+        return None
+
+    def refill(self, path: Path) -> None:
+        """Load the file that `named_weights` named.
+
+        Raises ValueError when it is another one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} never names its weights")
 
     @abstractmethod
     def forward(

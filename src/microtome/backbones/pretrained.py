@@ -7,15 +7,19 @@ file or folder.
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from timm.models import Eva, VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..files import sha256
 from ..structures import Pyramid, PyramidSpec
+from ..weights import weights_file
 from . import Backbone, Normalisation, TokenBackbone, Tokens
-from .published import NONE, Config, Published, came_from, statistics
+from .published import HUB, NONE, Config, Published, came_from, statistics
 from .tokens import kept, on_grid, take
 
 __all__ = ["PretrainedPyramid", "PretrainedViT"]
@@ -27,6 +31,7 @@ class _Pretrained(Backbone):
     """What the two classes share: their arguments, and what a blueprint says of them."""
 
     found: Published
+    is_frozen = False
 
     def _describe(
         self, name: str, config: Config, normalisation: Normalisation | None, given: Any
@@ -37,6 +42,39 @@ class _Pretrained(Backbone):
                 f"{self.in_channels} channels but {len(self.normalisation.mean)} means"
             )
         self.origin = came_from(name, self.found, config) if given is None else dict(given)
+
+    def _freeze(self, wanted: bool) -> None:
+        """Hold all weights fixed, and in evaluation: running statistics are weights too."""
+        self.is_frozen = wanted
+        if wanted:
+            self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen, it stays in evaluation."""
+        return super().train(mode and not self.is_frozen)
+
+    @property
+    def named_weights(self) -> dict[str, str] | None:
+        """Frozen weights that a file holds, by `name`, `sha256` and `path`."""
+        if not self.is_frozen or self.found.weights in (NONE, HUB):
+            return None
+        path = str(weights_file(self.found.weights).absolute())
+        return {"name": self.origin["name"], "sha256": self.origin["sha256"], "path": path}
+
+    def refill(self, path: Path) -> None:
+        """Load the file again that the weights came from.
+
+        Raises ValueError when it is another one.
+        """
+        if sha256(path) != self.origin.get("sha256"):
+            raise ValueError(f"{path}: not the file that this backbone was trained on")
+        self.found = self.found._replace(weights=str(path))
+        self.found.fill(self._network, self.found.outline(), self.in_channels)
+
+    @property
+    @abstractmethod
+    def _network(self) -> nn.Module:
+        """What timm made."""
 
     def restated(self) -> dict[str, Any]:
         """Say what was built, not where it was found: rebuilding needs no network and no file."""
@@ -59,6 +97,8 @@ class PretrainedViT(_Pretrained, TokenBackbone):
         weights: `none`, `hub`, or a local file or folder.
         in_channels: C of the images; published stems are adapted as timm does.
         options: further arguments of timm's constructor, such as `depth` or `drop_path_rate`.
+        freeze: hold all weights fixed. Checkpoints then name the file they came from, instead of
+            holding a copy; see `docs/how-to/share.md`.
         normalisation: the statistics its weights were trained with; timm's by default.
         origin: where the weights came from; filled in by itself, and kept in blueprints.
 
@@ -71,6 +111,7 @@ class PretrainedViT(_Pretrained, TokenBackbone):
         weights: str = NONE,
         in_channels: int = 3,
         options: dict[str, Any] | None = None,
+        freeze: bool = False,
         normalisation: Normalisation | None = None,
         origin: dict[str, str] | None = None,
     ) -> None:
@@ -87,6 +128,12 @@ class PretrainedViT(_Pretrained, TokenBackbone):
         self.depth, self.embed_dim, self.mask_unit = len(vit.blocks), vit.embed_dim, patch
         self.spec = PyramidSpec((vit.embed_dim,), (tuple(float(p) for p in patch),), patch)
         self._describe(name, vit.pretrained_cfg, normalisation, origin)
+        self._freeze(freeze)
+
+    @property
+    def _network(self) -> nn.Module:
+        vit: nn.Module = self.vit
+        return vit
 
     def embed(
         self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
@@ -141,6 +188,8 @@ class PretrainedPyramid(_Pretrained):
         weights: `none`, `hub`, or a local file or folder.
         in_channels: C of the images; published stems are adapted as timm does.
         options: further arguments of timm's, such as `out_indices` (levels) or `drop_path_rate`.
+        freeze: hold all weights fixed. Checkpoints then name the file they came from, instead of
+            holding a copy; see `docs/how-to/share.md`.
         normalisation: the statistics its weights were trained with; timm's by default.
         origin: where the weights came from; filled in by itself, and kept in blueprints.
 
@@ -153,6 +202,7 @@ class PretrainedPyramid(_Pretrained):
         weights: str = NONE,
         in_channels: int = 3,
         options: dict[str, Any] | None = None,
+        freeze: bool = False,
         normalisation: Normalisation | None = None,
         origin: dict[str, str] | None = None,
     ) -> None:
@@ -167,6 +217,12 @@ class PretrainedPyramid(_Pretrained):
         self.levels = tuple(i for i, s in enumerate(strides) if s not in strides[i + 1 :])
         self.spec = self._measured(max(strides))
         self._describe(name, self.net.pretrained_cfg, normalisation, origin)
+        self._freeze(freeze)
+
+    @property
+    def _network(self) -> nn.Module:
+        net: nn.Module = self.net
+        return net
 
     def forward(
         self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None

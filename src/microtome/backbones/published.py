@@ -19,8 +19,10 @@ from timm.models import adapt_input_conv
 from timm.models._hub import load_model_config_from_hf, load_model_config_from_path
 from torch import Tensor, nn
 
-from ..weights import State, load_weights, read_state
+from ..files import sha256
+from ..weights import State, load_weights, read_state, weights_file
 from . import Normalisation
+from .licences import UNKNOWN, by_file, licence_of
 
 Options = Mapping[str, Any]
 Config = dict[str, Any]  # timm's pretrained_cfg
@@ -128,10 +130,14 @@ def came_from(name: str, found: Published, config: Config) -> dict[str, str]:
     """Where weights came from, for model cards; empty when they came from nowhere."""
     if found.weights == NONE:
         return {}
-    licence = str(config.get("license") or "not stated")
-    if found.weights != HUB:
-        return {"name": name, "weights": Path(found.weights).name, "licence": "see its source"}
-    return {"name": name, "weights": str(config.get("hf_hub_id") or HUB), "licence": licence}
+    if found.weights == HUB:
+        place = str(config.get("hf_hub_id") or HUB)
+        licence = licence_of(place, config.get("license"))
+        return {"name": name, "weights": place, "licence": licence}
+    mark = sha256(weights_file(found.weights))
+    known = by_file(mark)
+    called, licence = (known.hub_id, known.licence) if known else (name, UNKNOWN[1])
+    return {"name": called, "weights": Path(found.weights).name, "licence": licence, "sha256": mark}
 
 
 def _check_known(architecture: str) -> None:

@@ -12,6 +12,7 @@ VERBS = {
     "fit": "train a segmenter from images with masks",
     "validate": "score a checkpoint on its validation images",
     "predict": "segment images with a checkpoint: masks, overlays, metrics",
+    "export": "a checkpoint as a folder to share: safetensors and a card",
     "inspect": "open every file of a data set and report all problems at once",
     "download": "fetch a public data set: ade20k, lunghist700",
     "demo": "generate tissue, train, predict and compare, in a few minutes",

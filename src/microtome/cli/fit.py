@@ -55,7 +55,7 @@ def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
 def _stored_config(words: Words) -> dict[str, Any]:
     """Return the config that a checkpoint holds: `validate --ckpt_path X` needs nothing else."""
     from ..training.parser import ConfigError
-    from ..training.stored import read_header
+    from ..training.stored import as_built, read_header
 
     given = [flag for flag in words.flags if flag.startswith("--ckpt_path=")]
     if not given:
@@ -63,7 +63,6 @@ def _stored_config(words: Words) -> dict[str, Any]:
     if words.overrides:
         raise ConfigError(f"{words.overrides[0]}: without --config, write --{words.overrides[0]}")
     try:
-        config: dict[str, Any] = read_header(Path(given[0].partition("=")[2]))["config"]
+        return as_built(read_header(Path(given[0].partition("=")[2])))
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    return {**config, "ckpt_path": None}

@@ -33,7 +33,7 @@ def main(verb: str, args: list[str]) -> int:
     from .speak import progress
 
     try:
-        model = load_segmenter(given.ckpt_path).to(_device(given.device))
+        model = load_segmenter(given.ckpt_path, weights=given.weights).to(_device(given.device))
         tiling = _tiling(model, given)
         usage = model.usage
         reading = Reading(usage.channels, usage.levels, given.spacing_um)
@@ -71,6 +71,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--overlap", type=float, metavar="0…1", help="part of a tile that the next one repeats")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
+    add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     add("--overwrite", action="store_true", help="predict again what is already there")
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..backbones.licences import warning
 from ..structures import Classes
 from .usage import Usage
 
@@ -45,6 +46,7 @@ def model_card(facts: Facts) -> str:
         classes="\n".join(_class_row(facts.classes, i) for i in range(facts.classes.num_classes)),
         ignored=facts.classes.ignore_index,
         rows="\n".join(f"| {name} | {text} |" for name, text in rows),
+        warning=f"\n**{told}**\n" if (told := _warning(facts.origin)) else "",
     )
 
 
@@ -57,6 +59,10 @@ def _origin(origin: Mapping[str, str]) -> str:
     if not origin:
         return "none: trained from random weights"
     return f"{origin['name']} ({origin['weights']}), licence: {origin['licence']}"
+
+
+def _warning(origin: Mapping[str, str]) -> str | None:
+    return warning(origin["licence"]) if origin else None
 
 
 _TEMPLATE = """---
@@ -75,7 +81,7 @@ Pixels of value {ignored} were not judged in training.
 | | |
 |---|---|
 {rows}
-
+{warning}
 ```python
 from microtome import Segmenter
 

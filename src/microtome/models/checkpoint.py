@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
 from ..files import verify_file
 from ..weights import read_torch
+from .frozen import Frozen, refill
 from .segmenter import Segmenter
 
 HEADER = "microtome"  # the checkpoint's section that says how to build the model
 PREFIX = "model."  # training's module calls the segmenter so
 
 
-def load_segmenter(path: str | Path, trusted: tuple[str, ...] = ("microtome.",)) -> Segmenter:
+def load_segmenter(
+    path: str | Path,
+    trusted: tuple[str, ...] = ("microtome.",),
+    weights: str | Path | None = None,
+) -> Segmenter:
     """Rebuild the segmenter of a training checkpoint, or of a folder of `save_pretrained`.
 
-    Needs nothing but the file: no config, no data, no network.
+    Needs nothing but the file, and the file of a backbone that was frozen: no config, no data, no
+    network.
 
     Args:
         path: a local file, checked against `NAME.sha256` beside it, or a folder.
         trusted: prefixes of class paths that the checkpoint may name.
+        weights: the file of a frozen backbone, or a folder that holds it; it is looked for beside
+            the checkpoint, in $MICROTOME_WEIGHTS and in the Hugging Face cache as well.
 
-    Raises FileNotFoundError, CorruptFileError when the file is damaged, and ValueError for URLs and
-    for files that are no checkpoints of microtome.
+    Raises FileNotFoundError, also for a frozen backbone's file, CorruptFileError when the file is
+    damaged, and ValueError for URLs and for files that are no checkpoints of microtome.
     """
     if "://" in str(path):
         raise ValueError(f"{path}: checkpoints are read from local files only; download it first")
@@ -43,7 +52,10 @@ def load_segmenter(path: str | Path, trusted: tuple[str, ...] = ("microtome.",))
     state = {
         k.removeprefix(PREFIX): v for k, v in content["state_dict"].items() if k.startswith(PREFIX)
     }
-    return Segmenter.restored(header["blueprint"], state, _usage(header), trusted)
+    parts = [Frozen(**told) for told in header.get("frozen", ())]
+    near = [*([] if weights is None else [Path(weights)]), file.parent]
+    more = partial(refill, parts=parts, near=near)
+    return Segmenter.restored(header["blueprint"], state, _usage(header), trusted, more)
 
 
 def _usage(header: dict[str, Any]) -> dict[str, Any]:

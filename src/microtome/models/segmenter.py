@@ -192,8 +192,11 @@ class Segmenter(Part):
         state: Mapping[str, Tensor],
         usage: dict[str, Any],
         trusted: tuple[str, ...] = ("microtome.",),
+        more: Callable[[Segmenter], Mapping[str, Tensor]] = lambda model: {},
     ) -> Segmenter:
         """Build from plain data and weights, in eval mode; nothing is downloaded.
+
+        `more` is called with the model that was built, for weights that are not in `state`.
 
         Raises PermissionError for classes outside `trusted`, and ValueError when blueprint and
         weights are not of one segmenter.
@@ -205,7 +208,7 @@ class Segmenter(Part):
             )
         try:
             aliases = {n: state[first] for n, first in first_names(model).items() if first in state}
-            model.load_state_dict({**aliases, **state})
+            model.load_state_dict({**aliases, **state, **more(model)})
         except RuntimeError as error:
             raise ValueError(f"weights and blueprint do not fit each other: {error}") from error
         model.usage = Usage.of(usage)

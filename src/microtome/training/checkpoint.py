@@ -12,6 +12,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..blueprint import plain
 from ..files import sealed, sweep, verify_file
+from ..models.checkpoint import PREFIX
+from ..models.frozen import State, frozen_parts, without
 from .module import TrainingModule
 from .stored import KEY, local
 
@@ -21,7 +23,14 @@ class WholeFiles(TorchCheckpointIO):
 
     Lightning's own writer goes through the system's temporary folder: on another file system a
     kill or a full disk loses the previous checkpoint as well.
+
+    Args:
+        named: weights that the checkpoint only names, put into its state when it is read.
     """
+
+    def __init__(self, named: State | None = None) -> None:
+        super().__init__()
+        self.named = named or {}
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -47,11 +56,16 @@ class WholeFiles(TorchCheckpointIO):
         source = local(path)
         verify_file(source)
         loaded: dict[str, Any] = torch.load(source, map_location=map_location, weights_only=True)
+        loaded["state_dict"] |= self.named
         return loaded
 
 
 class Header(Callback):
     """Puts into every checkpoint what is needed to use it without anything else.
+
+    That is the config, the blueprint, the class table with its colours, normalisation, how images
+    are read (with their spacing), versions and the data's fingerprint. Frozen weights that a file
+    holds are taken out, and named.
 
     Args:
         facts: plain data: the resolved config, versions, the data's fingerprint.
@@ -66,10 +80,15 @@ class Header(Callback):
         """Add the header."""
         assert isinstance(pl_module, TrainingModule)
         model = pl_module.model
+        parts = frozen_parts(model)
+        checkpoint["state_dict"] = without(checkpoint["state_dict"], parts, PREFIX)
         checkpoint[KEY] = {
             **self.facts,
             "blueprint": model.blueprint,
+            "classes": plain(model.classes),
+            "normalisation": model.normaliser.kind,
             "usage": plain(model.usage._asdict()),
+            "frozen": [part._asdict() for part in parts],
         }
 
 

@@ -57,6 +57,7 @@ def quiet() -> Iterator[None]:
             ".*isinstance.treespec, LeafSpec.*",  # Lightning's own, with recent torch
             ".*Checkpoint directory .* exists and is not empty.*",
             ".*The dirpath has changed from.*",  # a run that starts from another run's checkpoint
+            ".*module.s. in eval mode at the start of training.*",  # frozen ones are meant to be
             ".*callbacks used to create the checkpoint need to be provided.*",  # validating
         ):
             warnings.filterwarnings("ignore", hint)

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..data.datamodule import DataModule
 from ..evaluation import scores
 from ..files import whole
+from ..models.frozen import State
 from .advice import advising
 from .checkpoint import Header, WholeFiles, keepers
 from .history import History
@@ -29,8 +30,6 @@ from .pictures import SamplePictures
 from .places import free, start_of
 from .provenance import git_state, versions
 from .signals import StopOnSignal
-from .steering import better, steering
-from .stored import LAST, check_fits
 
 log = logging.getLogger("microtome")
 
@@ -74,8 +73,11 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
         start = start_of(checked.ckpt_path, Path(checked.runs) / checked.name)
         seed_everything(checked.seed, workers=True, verbose=False)
         built = parser.instantiate(checked)
+        named: State = {}
         if start is not None:
-            check_fits(start, built.model)
+            named = complete(start, built.model)
+            check_fits(start, built.model, named)
+        live = {**live, "plugins": [*live.get("plugins", []), WholeFiles(named)]}
     _inspect(built.data)
     with quiet():
         if verb == "validate":
@@ -152,7 +154,6 @@ def _trainer(options: dict[str, Any], folder: Path | None, callbacks: list[Callb
             TensorBoardLogger(folder, name="tensorboard", version="") if folder else False
         )
     options["enable_checkpointing"] = folder is not None
-    options["plugins"] = [*options.get("plugins", []), WholeFiles()]
     with refusing():
         return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import zipfile
 from pathlib import Path
@@ -12,10 +13,14 @@ import torch
 from lightning.pytorch import LightningModule
 
 from ..files import CorruptFileError, verify_file
+from ..models.checkpoint import HEADER, PREFIX
+from ..models.frozen import Frozen, State, refill
+from .module import TrainingModule
 
 log = logging.getLogger("microtome")
 
-KEY = "microtome"
+KEY = HEADER
+NAMED = ("microtome.backbones.Normalisation", "microtome.backbones.family.Weights")
 LAST = "last"  # stands for the newest checkpoint of the run that is whole
 
 
@@ -72,14 +77,49 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def check_fits(path: Any, module: LightningModule) -> None:
-    """Compare a checkpoint with the model that is to take its weights.
+def as_built(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of a run, its backbone as it was built and not where its weights were.
+
+    What was trained stands in the checkpoint, so that the encoder's file is not needed again.
+    """
+    config: dict[str, Any] = copy.deepcopy(header["config"])
+    built = header["blueprint"]["init_args"]["backbone"]
+    config["model"]["segmenter"]["init_args"]["backbone"] = _as_config(built)
+    return {**config, "ckpt_path": None}
+
+
+def _as_config(blueprint: Any) -> Any:
+    """A blueprint in the words of a config, where a NamedTuple stands without its class."""
+    if isinstance(blueprint, list):
+        return [_as_config(value) for value in blueprint]
+    if not isinstance(blueprint, dict):
+        return blueprint
+    plain = {key: _as_config(value) for key, value in blueprint.items()}
+    names = plain.get("class_path") in NAMED
+    return plain["init_args"] if names else plain
+
+
+def complete(path: Path, module: LightningModule) -> State:
+    """Fill a model with the frozen weights that a checkpoint only names; return them.
+
+    Raises FileNotFoundError saying what is missing, and ValueError when the config names another
+    file than the one the checkpoint was trained on.
+    """
+    assert isinstance(module, TrainingModule)
+    parts = [Frozen(**told) for told in read_header(path).get("frozen", ())]
+    found = refill(module.model, parts, [path.parent])
+    return {PREFIX + key: value for key, value in found.items()}
+
+
+def check_fits(path: Any, module: LightningModule, named: State) -> None:
+    """Compare a checkpoint, with the weights it only names, with the model that is to take both.
 
     Raises ValueError when it is of another model, CorruptFileError when it is damaged.
     """
     source = local(path)
     verify_file(source)
-    saved = {k: tuple(v.shape) for k, v in content(source)["state_dict"].items()}
+    stored = content(source)["state_dict"] | named
+    saved = {k: tuple(v.shape) for k, v in stored.items()}
     own = {k: tuple(v.shape) for k, v in module.state_dict().items()}
     wrong = [
         f"{key} is {saved.get(key, 'missing')} there and {own.get(key, 'missing')} here"

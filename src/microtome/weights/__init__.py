@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from .inflation import adapted, with_new_axes
-from .reading import State, read_state, read_torch
+from .reading import State, read_state, read_torch, weights_file
 
 __all__ = [
     "KeyMap",
@@ -18,6 +18,7 @@ __all__ = [
     "load_weights",
     "read_state",
     "read_torch",
+    "weights_file",
     "with_new_axes",
 ]
 

@@ -29,7 +29,7 @@ def read_state(path: str | Path) -> State:
     Raises ValueError for a URL, for a file that could run code, and for one without tensors;
     FileNotFoundError when there is nothing to read.
     """
-    file = _weights_file(path)
+    file = weights_file(path)
     content = _read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
     state = {_stripped(k): v for k, v in _unwrapped(content).items() if isinstance(v, Tensor)}
     if not state:
@@ -58,7 +58,11 @@ def read_torch(file: Path) -> dict[str, Any]:
     return content
 
 
-def _weights_file(path: str | Path) -> Path:
+def weights_file(path: str | Path) -> Path:
+    """Return the file that holds weights: the path itself, or the one in that folder.
+
+    Raises ValueError for a URL and FileNotFoundError when there is nothing.
+    """
     if "://" in str(path):
         raise ValueError(f"{path}: weights are read from local files only; download it first")
     file = Path(path)
