@@ -30,6 +30,8 @@ from .pictures import SamplePictures
 from .places import free, start_of
 from .provenance import git_state, versions
 from .signals import StopOnSignal
+from .steering import better, steering
+from .stored import LAST, check_fits, complete
 
 log = logging.getLogger("microtome")
 
