@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from microtome.backbones.pretrained import PretrainedPyramid
-from microtome.heads.mask2former import FROM_TRANSFORMERS, Mask2Former, transformers_state
+from microtome.heads.mask2former import Mask2Former
+from microtome.heads.mask2former_weights import FROM_TRANSFORMERS, transformers_state
 from microtome.layers.map_positions import map_extents, sine_positions
 from microtome.losses.masks import PointSampling
 from microtome.models import Segmenter

@@ -6,21 +6,18 @@ The same head for semantic and instance segmentation; only the truth and the dec
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..layers.deformable import flip_offset_rows
 from ..losses.masks import PointSampling
 from ..structures import Classes, ImageList, Pyramid, PyramidSpec
-from ..weights import KeyMap, State
 from . import Targets
+from .mask2former_weights import load_published
 from .mask_classification import MaskClassification, MaskPrediction
 from .mask_targets import Task
 from .masked_decoder import MaskedDecoder
 from .pixel_decoder import DeformablePixelDecoder
 
-__all__ = ["FROM_TRANSFORMERS", "Mask2Former", "transformers_state"]
+__all__ = ["Mask2Former"]
 
 
 class Mask2Former(MaskClassification):
@@ -40,8 +37,12 @@ class Mask2Former(MaskClassification):
         num_points: at which a mask is judged.
         min_score: objects below are not decoded (task `instance`).
         weights: of the losses `class` (2), `mask` (5) and `dice` (5).
+        pretrained: a local file or folder of a published Mask2Former, as transformers writes it.
+            What depends on the classes or on the backbone's channels and differs stays random,
+            which is logged as a warning.
 
-    Raises ValueError for unknown tasks and losses, and for numbers that cannot be.
+    Raises ValueError for unknown tasks and losses, for numbers that cannot be, and for published
+    weights of a head of other sizes.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Mask2Former(MaskClassification):
         num_points: int = 12544,
         min_score: float = 0.5,
         weights: Mapping[str, float] | None = None,
+        pretrained: str | None = None,
     ) -> None:
         sampling = PointSampling(num_points)
         super().__init__(classes, task, weights=weights, sampling=sampling, min_score=min_score)
@@ -76,6 +78,12 @@ class Mask2Former(MaskClassification):
             num_heads=num_heads,
             ffn=8 * hidden,
         )
+        if pretrained is not None:
+            load_published(self, pretrained)
+
+    def restated(self) -> dict[str, Any]:
+        """Say what was built, not where weights were found: rebuilding needs no file."""
+        return {"pretrained": None}
 
     def forward(
         self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None
@@ -89,57 +97,3 @@ def _check(counts: Mapping[str, int]) -> None:
     wrong = [f"{name} {count}" for name, count in counts.items() if count < 1]
     if wrong:
         raise ValueError(f"Mask2Former: expected at least 1, got {', '.join(wrong)}")
-
-
-_PIXELS, _DECODER = r"^model\.pixel_level_module\.decoder\.", r"^model\.transformer_module\."
-_LAYER = r"(layers\.\d+)\."
-
-FROM_TRANSFORMERS: KeyMap = (
-    (_PIXELS + r"input_projections\.", "pixels.project."),
-    (_PIXELS + r"level_embed", "pixels.level_embed"),
-    (_PIXELS + r"encoder\." + _LAYER + r"self_attn\.", r"pixels.\1.attend."),
-    (_PIXELS + r"encoder\." + _LAYER + r"self_attn_layer_norm\.", r"pixels.\1.attend_norm."),
-    (_PIXELS + r"encoder\." + _LAYER + r"final_layer_norm\.", r"pixels.\1.ffn_norm."),
-    (_PIXELS + r"encoder\." + _LAYER + r"fc1\.", r"pixels.\1.ffn.0."),
-    (_PIXELS + r"encoder\." + _LAYER + r"fc2\.", r"pixels.\1.ffn.2."),
-    (_PIXELS + r"adapter_1\.", "pixels.laterals.0."),
-    (_PIXELS + r"layer_1\.", "pixels.merges.0."),
-    (_PIXELS + r"mask_projection\.", "pixels.to_features."),
-    (_DECODER + r"queries_features\.weight", "decoder.queries"),
-    (_DECODER + r"queries_embedder\.weight", "decoder.places"),
-    (_DECODER + r"level_embed\.weight", "decoder.level_embed"),
-    (_DECODER + r"decoder\." + _LAYER + r"self_attn\.([qkv])_proj\.", r"decoder.\1.talk.\2."),
-    (_DECODER + r"decoder\." + _LAYER + r"cross_attn\.([qkv])_proj\.", r"decoder.\1.look.\2."),
-    (_DECODER + r"decoder\." + _LAYER + r"self_attn\.out_proj\.", r"decoder.\1.talk.out."),
-    (_DECODER + r"decoder\." + _LAYER + r"cross_attn\.out_proj\.", r"decoder.\1.look.out."),
-    (_DECODER + r"decoder\." + _LAYER + r"self_attn_layer_norm\.", r"decoder.\1.talk_norm."),
-    (_DECODER + r"decoder\." + _LAYER + r"cross_attn_layer_norm\.", r"decoder.\1.look_norm."),
-    (_DECODER + r"decoder\." + _LAYER + r"final_layer_norm\.", r"decoder.\1.ffn_norm."),
-    (_DECODER + r"decoder\." + _LAYER + r"fc1\.", r"decoder.\1.ffn.0."),
-    (_DECODER + r"decoder\." + _LAYER + r"fc2\.", r"decoder.\1.ffn.2."),
-    (_DECODER + r"decoder\.layernorm\.", "decoder.norm."),
-    (_DECODER + r"decoder\.mask_predictor\.mask_embedder\.0\.0\.", "decoder.embed.0."),
-    (_DECODER + r"decoder\.mask_predictor\.mask_embedder\.1\.0\.", "decoder.embed.2."),
-    (_DECODER + r"decoder\.mask_predictor\.mask_embedder\.2\.0\.", "decoder.embed.4."),
-    (r"^class_predictor\.", "decoder.classify."),
-)
-
-
-def transformers_state(state: State) -> State:
-    """Bring what names alone cannot: array order of offsets, and q, k, v apart.
-
-    For the weights of transformers' `Mask2FormerForUniversalSegmentation`; load the result with
-    `load_weights(head, transformers_state(state), FROM_TRANSFORMERS)`. The backbone's are left out.
-    """
-    ours: dict[str, Tensor] = {}
-    for key, value in state.items():
-        if key.startswith("model.pixel_level_module.encoder.") or key.startswith("criterion."):
-            continue
-        if ".sampling_offsets." in key:
-            ours[key] = flip_offset_rows(value)
-        elif ".in_proj_" in key:
-            for name, part in zip("qkv", torch.chunk(value, 3), strict=True):
-                ours[key.replace("in_proj_", f"{name}_proj.")] = part
-        else:
-            ours[key] = value
-    return ours
