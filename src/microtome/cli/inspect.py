@@ -39,6 +39,7 @@ def _inspect(data: str, config: dict[str, Any] | None, output: Path | None) -> i
     from ..data.records import ManifestError
     from ..files import whole
     from ..training.parser import ConfigError, build_data
+    from ..training.queries import too_few_queries
     from .speak import progress
 
     try:
@@ -51,6 +52,8 @@ def _inspect(data: str, config: dict[str, Any] | None, output: Path | None) -> i
         task = bar.add_task("", total=None)
         report = look(progress=lambda done, total: bar.update(task, completed=done, total=total))
     print(report.text())
+    if few := too_few_queries(config or {}, report):
+        print(f"\nwarning: {few}")
     if output is not None:
         try:
             with whole(output) as part:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..structures import Classes, DataSample
 from .crops import RandomCrop, Resize
+from .crowding import Window, seen_at_once
 from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
 from .inspection import Report, inspect
@@ -72,6 +73,9 @@ class DataModule(L.LightningDataModule):
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.crops = crops_per_image * len(train)
+        self._seen: Window | None = None  # pixels of the files that a crop shows
+        if crop is not None and resize is None:
+            self._seen = seen_at_once(crop, min(scales or [1.0]))
         self._report: Report | None = None
 
     @property
@@ -117,7 +121,7 @@ class DataModule(L.LightningDataModule):
     def inspect(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Open every file once; the report is kept."""
         if self._report is None:
-            self._report = inspect(self.splits, self.classes, progress=progress)
+            self._report = inspect(self.splits, self.classes, progress=progress, crop=self._seen)
         return self._report
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

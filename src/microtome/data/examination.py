@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..structures import Classes, Intensity
+from .crowding import Window, most_met
 from .datasets import SampleDataset
 from .image_dataset import ImageDataset
 from .stores import ImageReadError, Source, SourceInfo, read_labels
@@ -27,6 +28,7 @@ class Finding(NamedTuple):
         values: pixels by raw value of its mask, or by class where there is no mask file.
         pixels: pixels by class.
         objects: how many it has, None without a label map.
+        crowd: the most objects that one training crop can meet, None without crops or label map.
         has_truth: whether a mask or label map is named.
     """
 
@@ -37,19 +39,27 @@ class Finding(NamedTuple):
     values: Mapping[int, int] = {}
     pixels: Mapping[int, int] = {}
     objects: int | None = None
+    crowd: int | None = None
     has_truth: bool = False
 
 
-def examine(data: SampleDataset, item: int, classes: Classes) -> Finding:
-    """Read one sample, image and truth apart, so that each tells its own problem."""
+def examine(
+    data: SampleDataset, item: int, classes: Classes, crop: Window | None = None
+) -> Finding:
+    """Read one sample, image and truth apart, so that each tells its own problem.
+
+    `crop` is the shape of training crops, for which `crowd` is counted.
+    """
     return (
-        _examine_files(data, item, classes)
+        _examine_files(data, item, classes, crop)
         if isinstance(data, ImageDataset)
-        else _examine_sample(data, item, classes)
+        else _examine_sample(data, item, classes, crop)
     )
 
 
-def _examine_sample(data: SampleDataset, item: int, classes: Classes) -> Finding:
+def _examine_sample(
+    data: SampleDataset, item: int, classes: Classes, crop: Window | None
+) -> Finding:
     """A data set that is not made of files: what it loads."""
     try:
         sample = data.load(item)
@@ -60,6 +70,8 @@ def _examine_sample(data: SampleDataset, item: int, classes: Classes) -> Finding
     class_map = None if truth is None else truth.classes
     counts = {} if class_map is None else value_counts(class_map.numpy())
     wrong = wrong_values(counts, classes, None)
+    objects = None if truth is None else truth.instances
+    masks = None if objects is None else objects.masks
     return Finding(
         f"{name} {sample.shape}",
         (f"{name}: {wrong}",) if wrong else (),
@@ -67,12 +79,13 @@ def _examine_sample(data: SampleDataset, item: int, classes: Classes) -> Finding
         sample.intensity,
         counts,
         counts,
-        None if truth is None or truth.instances is None else len(truth.instances),
+        None if objects is None else len(objects),
+        None if masks is None else most_met(masks.maps.numpy(), crop),
         truth is not None,
     )
 
 
-def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
+def _examine_files(data: ImageDataset, item: int, classes: Classes, crop: Window | None) -> Finding:
     record = data.records[item]
     problems: list[str] = []
     source = _opened(data, item, problems)
@@ -104,6 +117,7 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes) -> Finding:
         values,
         pixels,
         objects,
+        None if labels is None else most_met(labels[None], crop),
         record.has_truth,
     )
 

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from ..structures import Classes
+from .crowding import Window
 from .datasets import SampleDataset
 from .examination import Finding, examine
 from .image_dataset import ImageDataset
@@ -31,6 +32,7 @@ def inspect(
     *,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    crop: Window | None = None,
 ) -> Report:
     """Open every file of every split and report everything wrong, with the facts.
 
@@ -39,8 +41,9 @@ def inspect(
         classes: the class table of the model.
         progress: called with (done, total) after each image.
         workers: threads, each holding one image; None means one per processor, at most 8.
+        crop: pixels of a training crop, for which objects are counted too.
     """
-    found = _found(datasets, classes, progress or (lambda done, total: None), workers)
+    found = _found(datasets, classes, progress or (lambda done, total: None), workers, crop)
     records = {s: d.records for s, d in datasets.items() if isinstance(d, ImageDataset)}
     problems = [
         *_foreground_ignored(found, classes),
@@ -68,11 +71,12 @@ def _found(
     classes: Classes,
     progress: Callable[[int, int], None],
     workers: int | None,
+    crop: Window | None,
 ) -> dict[str, list[Finding]]:
     jobs = [(split, data, i) for split, data in datasets.items() for i in range(len(data))]
     found: dict[str, list[Finding]] = {split: [] for split in datasets}
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(lambda job: examine(job[1], job[2], classes), jobs)
+        results = pool.map(lambda job: examine(job[1], job[2], classes, crop), jobs)
         for done, ((split, _, _), finding) in enumerate(zip(jobs, results, strict=True), 1):
             found[split].append(finding)
             progress(done, len(jobs))
@@ -169,4 +173,5 @@ def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
         pixels=tuple(sum(f.pixels.get(v, 0) for f in findings) for v in judged),
         occurs=tuple(sum(f.pixels.get(v, 0) > 0 for f in findings) for v in judged),
         objects=tuple(f.objects for f in findings if f.objects is not None),
+        crowd=max((f.crowd for f in findings if f.crowd is not None), default=None),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from ..geometry import Shape, Spacing
@@ -23,6 +24,7 @@ class SplitReport:
         pixels: how many pixels each class has, the ignored ones last.
         occurs: how many images each class occurs in, in the same order.
         objects: how many objects each image with a label map has.
+        crowd: the most objects that one training crop can meet; None where that was not counted.
     """
 
     images: int
@@ -33,6 +35,7 @@ class SplitReport:
     pixels: tuple[int, ...]
     occurs: tuple[int, ...]
     objects: tuple[int, ...]
+    crowd: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,19 @@ class Report:
     std: tuple[float, ...]
     fingerprint: str
 
+    @property
+    def most_objects(self) -> int:
+        """The most that are seen at once: in a training crop where there are crops, else an image.
+
+        0 without label maps.
+        """
+        seen = [
+            max(s.objects) if s.crowd is None else s.crowd
+            for s in self.splits.values()
+            if s.objects
+        ]
+        return max(seen, default=0)
+
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps: which data it was, without the problems."""
         return {
@@ -76,8 +92,18 @@ class Report:
         if self.mean:
             pairs = zip(self.mean, self.std, strict=True)
             parts.append("mean ± std: " + ", ".join(f"{m:.3f} ± {s:.3f}" for m, s in pairs))
+        if self.most_objects:
+            parts.append(self._objects_in_words())
         parts += [_listed("warning", self.warnings), _listed("problem", self.problems)]
         return "\n\n".join(p for p in parts if p)
+
+    def _objects_in_words(self) -> str:
+        cropped = any(s.crowd is not None for s in self.splits.values())
+        where = "training crop" if cropped else "image"
+        return (
+            f"at most {self.most_objects} objects in one {where}: heads of queries want "
+            f"`num_queries: {enough_queries(self.most_objects)}` or more"
+        )
 
     def _class_rows(self) -> list[Sequence[str]]:
         rows: list[Sequence[str]] = [
@@ -91,6 +117,11 @@ class Report:
             )
             rows.append((name, *cells))
         return rows
+
+
+def enough_queries(objects: int) -> int:
+    """A quarter more than there are objects, in fifties; not less than the 100 that are usual."""
+    return max(100, 50 * ceil(1.25 * objects / 50))
 
 
 def _split_rows(splits: dict[str, SplitReport]) -> list[Sequence[str]]:

@@ -29,6 +29,7 @@ from .parser import ConfigError, make_parser, parse, plain, refusing
 from .pictures import SamplePictures
 from .places import free, start_of
 from .provenance import git_state, versions
+from .queries import too_few_queries
 from .signals import StopOnSignal
 from .steering import better, steering
 from .stored import LAST, check_fits, complete
@@ -80,7 +81,7 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
             named = complete(start, built.model)
             check_fits(start, built.model, named)
         live = {**live, "plugins": [*live.get("plugins", []), WholeFiles(named)]}
-    _inspect(built.data)
+    _inspect(built.data, resolved)
     with quiet():
         if verb == "validate":
             return _validate(built, start, live)
@@ -165,11 +166,13 @@ def leads() -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def _inspect(data: DataModule) -> None:
+def _inspect(data: DataModule, config: dict[str, Any]) -> None:
     """Open every file once, and refuse to start when something is wrong."""
     report = data.inspect()
     for warning in report.warnings:
         log.warning(f"data: {warning}")
+    if few := too_few_queries(config, report):
+        log.warning(f"model: {few}")
     if report.problems:
         raise ConfigError(report.text())
 
