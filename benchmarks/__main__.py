@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .harness import compare, machine
 
-BENCHMARKS = ("confusion", "sliding_window")
+BENCHMARKS = ("boxes", "confusion", "sliding_window")
 RESULTS = Path(__file__).parent / "results"
 
 

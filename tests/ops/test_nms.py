@@ -7,7 +7,7 @@ import torchvision
 from microtome.ops import using
 from microtome.ops.nms import BACKENDS, batched_nms, nms
 
-USABLE = [b.name for b in BACKENDS if not b.lacking]
+USABLE = [b.name for b in BACKENDS if b.name != "gpu" and not b.lacking]  # tensors lie on CPUs
 
 
 @pytest.fixture(params=USABLE)

@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ..backend import Backend, choose
 from ..box_iou import box_problems
-from . import cpu, reference
+from . import cpu, gpu, reference
 
 __all__ = ["BACKENDS", "batched_nms", "nms"]
 
 BACKENDS: tuple[Backend[Tensor], ...] = (
+    Backend("gpu", gpu.run, gpu.refusals, gpu.tolerance, gpu.lacking),
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )

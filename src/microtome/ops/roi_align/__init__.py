@@ -10,11 +10,12 @@ from torch import Tensor
 from ...geometry import per_axis
 from ..backend import Backend, choose
 from ..box_iou import box_problems
-from . import cpu, reference
+from . import cpu, gpu, reference
 
 __all__ = ["BACKENDS", "roi_align"]
 
 BACKENDS = (
+    Backend("gpu", gpu.run, gpu.refusals, gpu.tolerance, gpu.lacking),
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )

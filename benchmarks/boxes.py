@@ -1,0 +1,234 @@
+"""Operators on boxes and label maps against torchvision, scikit-image, NumPy, plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from skimage.metrics import contingency_table
+from torch import Tensor
+from torch.nn import functional as F
+
+from microtome.ops import using
+from microtome.ops.mask_overlap import mask_overlap
+from microtome.ops.nms import nms
+from microtome.ops.roi_align import roi_align
+
+from .harness import Case
+
+
+def cases() -> Iterator[Case]:
+    for count in (1000, 5000, 20000):
+        yield _nms(f"uniform, {count}", *_scattered(count, 2), 0.5)
+    yield _nms("all in one place, 1000", *_scattered(1000, 2, extent=5, least=30), 0.5)
+    yield _nms("all in one place, 20000", *_scattered(20000, 2, extent=5, least=30), 0.5)
+    yield _nms("all the same, 20000", *_same(20000), 0.5)
+    yield _nms("sizes over four powers of ten, 20000", *_tailed(20000), 0.1)
+    yield _nms_in_volumes(2000)
+    yield _nms_growth()
+    for backward in (False, True):
+        yield _roi_align("512 RoIs, 7x7, 256 channels", backward)
+        yield _roi_align("the same, channels last", backward, last=True)
+        yield _roi_align("2 RoIs on 200x200", backward, size=200, count=2)
+        yield _roi_align("100 RoIs as large as the map", backward, count=100, sides=(300, 400))
+        yield _roi_align_in_volumes(backward)
+    yield _overlap("64x192x192, 400 objects", (64, 192, 192), 400, 9, _contingency, "scikit-image")
+    yield _overlap("256^3, 2000 objects", (256, 256, 256), 2000, 12, _bincount, "numpy.bincount")
+    yield _overlap_of_noise()
+
+
+def _same_tensors(ours: Any, theirs: Any) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def _scattered(
+    count: int, dims: int, extent: float = 1000, least: float = 10, most: float = 50
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(count, dims, generator=generator) * extent
+    size = least + torch.rand(count, dims, generator=generator) * (most - least)
+    return torch.cat([low, low + size], 1), torch.rand(count, generator=generator)
+
+
+def _same(count: int) -> tuple[Tensor, Tensor]:
+    return torch.tensor([[5.0, 5, 30, 30]]).repeat(count, 1), _scattered(count, 2)[1]
+
+
+def _tailed(count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    size = 10 ** (torch.rand(count, 2, generator=generator) * 4 - 1)
+    far = 10 ** torch.randint(5, (count, 1), generator=generator)
+    low = torch.rand(count, 2, generator=generator) * far
+    return torch.cat([low, low + size], 1), torch.rand(count, generator=generator)
+
+
+def _nms(name: str, boxes: Tensor, scores: Tensor, threshold: float) -> Case:
+    theirs = boxes[:, [1, 0, 3, 2]].contiguous()
+
+    def check(a: Tensor, b: Tensor) -> None:
+        assert a.equal(b), "other boxes are kept"
+
+    return Case(
+        f"nms: {name}",
+        lambda: nms(boxes, scores, threshold),
+        "torchvision",
+        lambda: torchvision.ops.nms(theirs, scores, threshold),
+        check,
+    )
+
+
+def _nms_in_volumes(count: int) -> Case:
+    boxes, scores = _scattered(count, 3, extent=200, most=30)
+
+    def loop() -> Tensor:
+        with using(nms="reference"):
+            return nms(boxes, scores, 0.3)
+
+    def check(a: Tensor, b: Tensor) -> None:
+        assert a.equal(b), "other boxes are kept"
+
+    return Case(
+        f"nms in volumes, {count}", lambda: nms(boxes, scores, 0.3), "loop in PyTorch", loop, check
+    )
+
+
+def _nms_growth() -> Case:
+    """Ten times as many boxes at the same density; the ratio is 1 over the growth."""
+    few = _scattered(2000, 3, extent=200, most=30)
+    many = _scattered(20000, 3, extent=200 * 10 ** (1 / 3), most=30)
+    return Case(
+        "nms in volumes, 20000",
+        lambda: nms(*many, 0.3),
+        "itself, 2000",
+        lambda: nms(*few, 0.3),
+        lambda a, b: None,
+    )
+
+
+def _maybe_backward(call: Callable[[], Tensor], maps: Tensor, backward: bool) -> Callable[[], Any]:
+    if not backward:
+        return torch.no_grad()(call)
+    grad = torch.randn(call().shape, generator=torch.Generator().manual_seed(1))
+    return lambda: torch.autograd.grad(call(), maps, grad)[0]
+
+
+def _roi_align(
+    name: str,
+    backward: bool,
+    size: int = 100,
+    count: int = 512,
+    sides: tuple[float, float] = (20, 200),
+    last: bool = False,
+) -> Case:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(1, 256, size, size, generator=generator)
+    if last:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    maps.requires_grad_()
+    low = torch.rand(count, 2, generator=generator) * size * 4 * 0.8
+    side = sides[0] + torch.rand(count, 2, generator=generator) * (sides[1] - sides[0])
+    boxes, index = torch.cat([low, low + side], 1), torch.zeros(count, dtype=torch.int64)
+    theirs = torch.cat([index[:, None].float(), boxes[:, [1, 0, 3, 2]]], 1)
+    ways = (
+        lambda: roi_align(maps, boxes, index, (7, 7), 4),
+        lambda: torchvision.ops.roi_align(maps, theirs, (7, 7), 0.25, 2, True),
+    )
+    ours, peer = (_maybe_backward(way, maps, backward) for way in ways)
+    ways_back = ", and back" if backward else ""
+    return Case(f"roi_align: {name}{ways_back}", ours, "torchvision", peer, _same_tensors)
+
+
+def _roi_align_in_volumes(backward: bool) -> Case:
+    """64 RoIs of 7^3 in 64 channels, against grid_sample of every sample and pooling."""
+    generator = torch.Generator().manual_seed(0)
+    shape, count = torch.tensor([16, 64, 64]), 64
+    maps = torch.randn(1, 64, *shape.tolist(), generator=generator).requires_grad_()
+    size = shape * (0.2 + 0.4 * torch.rand(count, 3, generator=generator))
+    low = torch.rand(count, 3, generator=generator) * (shape - size)
+    boxes, index = torch.cat([low, low + size], 1), torch.zeros(count, dtype=torch.int64)
+    steps = (torch.arange(14) + 0.5) / 14
+    at = low[:, :, None] + size[:, :, None] * steps  # [N, 3, 14]
+    at = at.clamp(min=0.5).minimum(shape[:, None] - 0.5) / shape[:, None] * 2 - 1
+    axes = [
+        at[:, axis].view(count, *[14 if i == axis else 1 for i in range(3)]).expand(-1, 14, 14, 14)
+        for axis in range(3)
+    ]
+    grid = torch.stack(axes[::-1], -1)
+
+    def composed() -> Tensor:
+        sampled = F.grid_sample(maps.expand(count, -1, -1, -1, -1), grid, align_corners=False)
+        return F.avg_pool3d(sampled, 2)
+
+    ways = lambda: roi_align(maps, boxes, index, (7, 7, 7), 1), composed
+    ours, peer = (_maybe_backward(way, maps, backward) for way in ways)
+    ways_back = ", and back" if backward else ""
+    return Case(
+        f"roi_align: 64 RoIs, 7x7x7{ways_back}", ours, "grid_sample + pooling", peer, _same_tensors
+    )
+
+
+def _balls(shape: tuple[int, ...], count: int, radius: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    labels = np.zeros(shape, np.int64)
+    axes = np.ogrid[tuple(slice(-radius, radius + 1) for _ in shape)]
+    ball = sum(x * x for x in axes) <= radius * radius
+    for number in range(1, count + 1):
+        centre = [random.integers(radius, s - radius) for s in shape]
+        labels[tuple(slice(c - radius, c + radius + 1) for c in centre)][ball] = number
+    return labels
+
+
+Table = tuple[Tensor, Tensor, Tensor]
+
+
+def _contingency(a: Tensor, b: Tensor) -> Table:
+    table = contingency_table(a.numpy(), b.numpy()).tocoo()
+    return tuple(torch.from_numpy(x).long() for x in (table.row, table.col, table.data))  # type: ignore[return-value]
+
+
+def _bincount(a: Tensor, b: Tensor) -> Table:
+    x, y = a.numpy().ravel(), b.numpy().ravel()
+    width = int(y.max()) + 1
+    counts = np.bincount(x * width + y)
+    pairs = counts.nonzero()[0]
+    return tuple(torch.from_numpy(x) for x in (pairs // width, pairs % width, counts[pairs]))  # type: ignore[return-value]
+
+
+def _same_table(ours: Table, theirs: Table) -> None:
+    order = np.lexsort((theirs[1].numpy(), theirs[0].numpy()))
+    assert all(x.equal(y[order]) for x, y in zip(ours, theirs, strict=True))
+
+
+def _overlap(
+    name: str,
+    shape: tuple[int, ...],
+    count: int,
+    radius: int,
+    peer: Callable[[Tensor, Tensor], Table],
+    peer_name: str,
+) -> Case:
+    a = torch.from_numpy(_balls(shape, count, radius))
+    b = a.roll(2, -1)
+    return Case(
+        f"mask_overlap: {name}",
+        lambda: mask_overlap(a, b),
+        peer_name,
+        lambda: peer(a, b),
+        _same_table,
+    )
+
+
+def _overlap_of_noise() -> Case:
+    """The worst case: no two neighbours alike, 160,000 pairs."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(400, (64, 192, 192), generator=generator) for _ in range(2))
+    return Case(
+        "mask_overlap: noise, 400 objects",
+        lambda: mask_overlap(a, b),
+        "scikit-image",
+        lambda: _contingency(a, b),
+        _same_table,
+    )
