@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..backend import Backend, choose
-from . import reference
+from . import cpu, reference
 
 __all__ = ["BACKENDS", "point_sample"]
 
-BACKENDS = (Backend("reference", reference.run, reference.refusals, {}),)
+BACKENDS = (
+    Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
+    Backend("reference", reference.run, reference.refusals, {}),
+)
 
 
 def point_sample(maps: Tensor, points: Tensor, mode: str = "linear") -> Tensor:
