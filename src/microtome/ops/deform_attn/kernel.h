@@ -4,7 +4,8 @@
 // each axis of each sample the two neighbouring cells and their shares. Beyond the borders shares
 // are zero and cells the nearest ones, so that the loops have no cases.
 
-using microtome::deform_attn::Call;
+using microtome::deform::Call;
+using microtome::deform::Lattice;
 
 // Of each level, spread over its points and axes.
 template <class A>
@@ -12,6 +13,7 @@ struct Tables {
   std::vector<A> size;                       // [S * D]
   std::vector<int32_t> last, step;           // [S * D]: last cell, cells from one to the next
   std::vector<int64_t> start;                // [S]: position of the level
+  std::vector<A> tap;                        // [S * D]: of a convolution, from the place's corner
 
   explicit Tables(const Call& call) {
     int64_t before = 0;
@@ -31,6 +33,15 @@ struct Tables {
       for (int64_t axis = 0; axis < call.dims; ++axis) count *= shape[axis];
       before += count;
     }
+    if (call.lattice) spread_taps(*call.lattice, call.points, call.dims);
+  }
+
+  void spread_taps(const Lattice& lattice, int64_t points, int64_t dims) {
+    tap.resize(points * dims);
+    for (int64_t point = 0; point < points; ++point)
+      for (int64_t axis = dims - 1, rest = point; axis >= 0; rest /= lattice.kernel[axis--])
+        tap[point * dims + axis] = static_cast<A>(
+            rest % lattice.kernel[axis] * lattice.dilation[axis] - lattice.padding[axis]);
   }
 };
 
@@ -48,12 +59,23 @@ struct Plan {
       : tables(tables), samples(samples), flat(tables.size.size()), base(flat), low(flat),
         high(flat), below(flat), above(flat), in_low(flat), in_high(flat), weight(samples) {}
 
-  // Once per query: reference points, or null.
-  INLINE void centre(const A* around, int64_t levels, int64_t dims) {
-    const int64_t points = levels ? samples / levels : 0;
-    for (int64_t i = 0; i < flat; ++i) {
-      const A* point = around + (i / (points * dims)) * dims + i % dims;
-      base[i] = (around ? *point * tables.size[i] : A(0)) - A(0.5);
+  // Once per query: `base` from reference points, from the lattice, or from neither.
+  INLINE void centre(const Call& call, int64_t batch, int64_t query) {
+    if (call.lattice) return centre_taps(*call.lattice, query, call.dims);
+    const int64_t row = (call.around_each ? batch * call.queries : 0) + query;
+    const A* points = static_cast<const A*>(call.around) + row * call.levels * call.dims;
+    for (int64_t level = 0, i = 0; level < call.levels; ++level)
+      for (int64_t point = 0; point < call.points; ++point)
+        for (int64_t axis = 0; axis < call.dims; ++axis, ++i) {
+          const A at = call.around ? points[level * call.dims + axis] * tables.size[i] : A(0);
+          base[i] = at - A(0.5);
+        }
+  }
+
+  INLINE void centre_taps(const Lattice& lattice, int64_t place, int64_t dims) {
+    for (int64_t axis = dims - 1; axis >= 0; place /= lattice.output[axis--]) {
+      const A corner = static_cast<A>(place % lattice.output[axis] * lattice.stride[axis]);
+      for (int64_t i = axis; i < flat; i += dims) base[i] = tables.tap[i] + corner;
     }
   }
 
@@ -119,17 +141,10 @@ struct Corners {
 };
 
 template <class A>
-INLINE const A* centre_of(const Call& call, int64_t batch, int64_t query) {
-  if (!call.around) return nullptr;
-  const int64_t row = (call.around_each ? batch * call.queries : 0) + query;
-  return static_cast<const A*>(call.around) + row * call.levels * call.dims;
-}
-
-template <class A>
 INLINE void prepare(Plan<A>& plan, const Call& call, int64_t row) {
   read_any(plan.weight.data(), call.weights, call.weights_dtype, row * plan.samples, plan.samples);
-  if (call.around) plan.softmax();
-  plan.place(static_cast<const A*>(call.places) + row * plan.flat, call.around != nullptr);
+  if (call.softmax) plan.softmax();
+  plan.place(static_cast<const A*>(call.places) + row * plan.flat, call.relative());
 }
 
 // ---- forward: queries side by side ----
@@ -178,7 +193,7 @@ void forward_range(const Call& call, int64_t begin, int64_t end) {
   const int64_t step = call.heads * call.channels, channels = call.channels;
   for (int64_t row = begin; row < end; ++row) {  // of B * Q
     const int64_t batch = row / call.queries;
-    plan.centre(centre_of<A>(call, batch, row % call.queries), call.levels, D);
+    plan.centre(call, batch, row % call.queries);
     for (int64_t head = 0; head < call.heads; ++head) {
       prepare(plan, call, row * call.heads + head);
       const T* rows = static_cast<const T*>(call.value) + batch * call.positions * step +
@@ -232,7 +247,7 @@ struct Slice {
     for (int64_t query = 0; query < call.queries; ++query) {
       const int64_t row = (batch * call.queries + query) * call.heads + head;
       read_any(grad.data(), call.grad, call.dtype, row * channels, channels);
-      plan.centre(centre_of<A>(call, batch, query), call.levels, D);
+      plan.centre(call, batch, query);
       prepare(plan, call, row);
       scatter();
       for (int64_t i = 0; i < int64_t(dots.size()); i += R::width)
@@ -294,10 +309,10 @@ struct Slice {
       mean += plan.weight[s] * by_weight[s];
       for (int axis = 0; axis < D; ++axis) {
         const A slope = plan.weight[s] * mix(dot, s, axis);
-        by_place[s * D + axis] = call.around ? slope : slope * plan.tables.size[s * D + axis];
+        by_place[s * D + axis] = call.relative() ? slope : slope * plan.tables.size[s * D + axis];
       }
     }
-    if (!call.around) return;
+    if (!call.softmax) return;
     for (int64_t s = 0; s < plan.samples; ++s) by_weight[s] = plan.weight[s] * (by_weight[s] - mean);
   }
 

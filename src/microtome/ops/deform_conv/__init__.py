@@ -18,11 +18,14 @@ from torch import Tensor
 
 from ...geometry import per_axis
 from ..backend import Backend, choose
-from . import reference
+from . import cpu, reference
 
 __all__ = ["BACKENDS", "deform_conv"]
 
-BACKENDS = (Backend("reference", reference.run, reference.refusals, {}),)
+BACKENDS = (
+    Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
+    Backend("reference", reference.run, reference.refusals, {}),
+)
 
 PerAxis = int | Sequence[int]
 
