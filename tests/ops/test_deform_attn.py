@@ -193,4 +193,4 @@ def test_the_contract_sees_a_wrong_backend(monkeypatch):
 
 def test_doctor_knows_every_backend():
     assert {"deform_attn", "masks_to_boxes", "nms", "point_sample", "roi_align"} <= set(KNOWN)
-    assert set(KNOWN["deform_attn"]) == {"cpu", "reference"}
+    assert set(KNOWN["deform_attn"]) == {"gpu", "cpu", "reference"}

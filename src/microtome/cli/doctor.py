@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import shutil
-import sysconfig
 import tempfile
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -95,21 +94,10 @@ def _compiled_operators() -> None:
 
 def _triton() -> None:
     """What GPU kernels need at their first launch, which is when Triton compiles them."""
-    try:
-        triton = version("triton")
-    except PackageNotFoundError:
-        _line("Triton", "missing: GPU kernels need it (torch's CUDA builds bring it)")
-        return
-    compiler = next(
-        (c for c in (os.environ.get("CC"), "gcc", "clang") if c and shutil.which(c)), None
-    )
-    header = Path(sysconfig.get_path("include")) / "Python.h"
-    missing = [
-        *([] if compiler else ["a C compiler: apt install gcc"]),
-        *([] if header.exists() else [f"{header}: apt install python3-dev"]),
-    ]
-    told = "lacks " + "; ".join(missing) if missing else f"{compiler} and Python headers are there"
-    _line("Triton", f"{triton} (GPU kernels); {told}")
+    from ..ops import launching
+
+    told = launching.lacking() or f"{version('triton')}, {launching.c_compiler()}, Python headers"
+    _line("Triton", f"{told} (for GPU kernels)")
 
 
 def _folders() -> list[str]:

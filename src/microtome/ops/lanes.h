@@ -18,6 +18,8 @@ template <>
 struct Row<float> {
   using Sum = float;
   using Vector = Floats;
+  using Mask = FloatMask;  // lanes of 0 or -1; also the integers as wide as the floats
+  using Index = int32_t;
   static constexpr int width = LANES;
   static INLINE Vector load(const float* p) {
     Vector x;
@@ -31,6 +33,8 @@ template <>
 struct Row<double> {
   using Sum = double;
   using Vector = Doubles;
+  using Mask = DoubleMask;
+  using Index = int64_t;
   static constexpr int width = LANES / 2;
   static INLINE Vector load(const double* p) {
     Vector x;
@@ -83,6 +87,19 @@ struct Row<microtome::Half> {
 #endif
   }
 };
+
+// Integers beside floats or doubles of the same width.
+template <class A>
+INLINE typename Row<A>::Mask load_index(const typename Row<A>::Index* p) {
+  typename Row<A>::Mask x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+
+template <class A>
+INLINE void store_index(typename Row<A>::Index* p, typename Row<A>::Mask x) {
+  std::memcpy(p, &x, sizeof x);
+}
 
 template <class T>
 void read_row(typename Row<T>::Sum* to, const T* from, int64_t count) {
@@ -166,4 +183,25 @@ INLINE typename Row<S>::Vector sums(const S* x) {
 #pragma GCC unroll 8
     for (int i = 0; i < left; ++i) y[i] = fold(y[2 * i], y[2 * i + 1]);
   return y[0];
+}
+
+// e^x to a few units in the last place (Cephes' polynomial); 0 where float has nothing as small.
+INLINE Floats exponential(Floats x) {
+  const Floats clamped = x > -87.0f ? x : Floats{} - 87.0f;
+  const Floats turns = clamped * 1.44269504f + (clamped < 0.0f ? Floats{} - 0.5f : Floats{} + 0.5f);
+  const FloatMask power = __builtin_convertvector(turns, FloatMask);  // nearest
+  const Floats whole = __builtin_convertvector(power, Floats);
+  const Floats r = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  Floats y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * r * r + r + 1.0f;
+  return x > -87.0f ? y * (Floats)((power + 127) << 23) : Floats{};
+}
+
+INLINE Doubles exponential(Doubles x) {
+  for (int i = 0; i < LANES / 2; ++i) x[i] = std::exp(x[i]);
+  return x;
 }

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ..backend import Backend, choose
-from . import cpu, reference
+from . import cpu, gpu, reference
 
 __all__ = ["BACKENDS", "deform_attn", "deform_attn_around"]
 
 BACKENDS = (
+    Backend("gpu", gpu.run, gpu.refusals, gpu.tolerance, gpu.lacking),
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from ...geometry import per_axis
 from ..backend import Backend, choose
-from . import cpu, reference
+from . import cpu, gpu, reference
 
 __all__ = ["BACKENDS", "deform_conv"]
 
 BACKENDS = (
+    Backend("gpu", gpu.run, gpu.refusals, gpu.tolerance, gpu.lacking),
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )

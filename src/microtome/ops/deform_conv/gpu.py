@@ -1,0 +1,107 @@
+"""Triton on GPUs: the kernels of deformable attention, with one level and taps for points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import launching
+from ..deform_attn.gpu import tolerance
+from .operator import run
+
+if TYPE_CHECKING:
+    from ..deform_attn.launch import Samples
+
+__all__ = ["lacking", "refusals", "run", "tolerance"]
+
+lacking = launching.lacking()
+
+
+def refusals(
+    value: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
+    lattice: Sequence[Sequence[int]],
+    softmax: bool = False,
+) -> list[str]:
+    """Other devices, dtypes and numbers of axes; values without a pixel."""
+    reasons = []
+    if value.device.type != "cuda":
+        reasons.append(f"needs CUDA tensors, got {value.device}")
+    if value.dtype not in tolerance:
+        reasons.append(f"values of {value.dtype}")
+    if offsets.dtype != torch.float32:
+        reasons.append(f"offsets of {offsets.dtype}, not float32")
+    if modulation.dtype not in tolerance:
+        reasons.append(f"modulation of {modulation.dtype}")
+    if offsets.shape[-1] not in (2, 3):
+        reasons.append(f"{offsets.shape[-1]} axes, not 2 or 3")
+    if not 0 < prod(value.shape[1:-2]) < 2**31:
+        reasons.append("a value without a pixel, or with 2^31")
+    return reasons
+
+
+def samples(
+    value: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
+    lattice: Sequence[Sequence[int]],
+    softmax: bool,
+) -> Samples:
+    """Pixels and places in a row, one level."""
+    from ..deform_attn.launch import Samples
+
+    dims = offsets.shape[-1]
+    return Samples(
+        value.flatten(1, dims),
+        value.shape[1 : 1 + dims],
+        offsets.flatten(1, dims)[:, :, :, None],
+        modulation.flatten(1, dims)[:, :, :, None],
+        lattice=[offsets.shape[1 : 1 + dims], *lattice],
+        softmax=softmax,
+    )
+
+
+def _convolve(
+    value: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    softmax: bool,
+) -> Tensor:
+    from ..deform_attn import launch
+
+    lattice = kernel_size, stride, padding, dilation
+    out = launch.forward(samples(value, offsets, modulation, lattice, softmax))
+    return out.view(*offsets.shape[:-2], value.shape[-1])
+
+
+def _differentiate(
+    grad: Tensor,
+    value: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    softmax: bool,
+) -> tuple[Tensor, ...]:
+    from ..deform_attn import launch
+
+    lattice = kernel_size, stride, padding, dilation
+    flat = samples(value, offsets, modulation, lattice, softmax)
+    gradients = launch.backward(grad.flatten(1, offsets.shape[-1]), flat)
+    inputs = value, offsets, modulation
+    return tuple(g.view(x.shape) for g, x in zip(gradients, inputs, strict=True))
+
+
+torch.library.impl("microtome::deform_conv", "CUDA", _convolve)
+torch.library.impl("microtome::deform_conv_backward", "CUDA", _differentiate)
