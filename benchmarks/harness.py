@@ -1,55 +1,198 @@
-"""Paired timing: ours and the peer in turn, in one process, on the same input."""
+"""Paired timing: ours and the peer in turn, in one process, on the same input.
+
+A sample counts only when a small matrix product before and after it ran nearly as fast as ever:
+other work on the machine spoils timings, and more so those with many threads. What the machine can
+do (copies, matrix products, gathers) is measured in the same run.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+# Threads that wait by spinning take the processor from those that work; before OpenMP starts.
+SETTINGS = {"GOMP_SPINCOUNT": "0"}
+DISTURBED = 1.35  # times its best
+PATIENCE = 8  # tries per sample that counts
+
 
 class Case(NamedTuple):
-    """One comparison. `check` asserts that both did the same work before anything is timed."""
+    """One comparison. `check` asserts that both did the same work before anything is timed.
+
+    `work` is what the work amounts to, by the limit of the machine that bounds it: bytes moved for
+    `copy`, operations for `matmul`, rows of 128 bytes for `gather`.
+    """
 
     name: str
     ours: Callable[[], Any]
     peer_name: str
     peer: Callable[[], Any]
     check: Callable[[Any, Any], None]
+    work: dict[str, float] = {}
 
 
-def compare(case: Case, runs: int = 7) -> dict[str, Any]:
+class Sample(NamedTuple):
+    """Seconds of wall clock and of processors, and how disturbed the machine was beside it."""
+
+    wall: float
+    cpu: float
+    disturbance: float
+
+
+class Probe:
+    """A matrix product of some milliseconds, whose best time is that of the machine at rest."""
+
+    def __init__(self) -> None:
+        self.a = torch.rand(768, 768)
+        self.best = min(self._seconds() for _ in range(20))
+
+    def disturbance(self) -> float:
+        seconds = self._seconds()
+        self.best = min(self.best, seconds)
+        return seconds / self.best
+
+    def _seconds(self) -> float:
+        start = time.perf_counter()
+        self.a @ self.a
+        return time.perf_counter() - start
+
+
+def compare(case: Case, probe: Probe, runs: int = 7) -> dict[str, Any]:
     """Time both in turn; the ratio is the median of the paired ratios (above 1: ours is faster)."""
     case.check(case.ours(), case.peer())
-    pairs = [(_seconds(case.ours), _seconds(case.peer)) for _ in range(runs)]
+    pairs: list[tuple[Sample, Sample]] = []
+    spoilt: list[tuple[Sample, Sample]] = []
+    while len(pairs) < runs and len(spoilt) < PATIENCE * runs:
+        pair = _sample(case.ours, probe), _sample(case.peer, probe)
+        quiet = max(s.disturbance for s in pair) <= DISTURBED
+        (pairs if quiet else spoilt).append(pair)
+    valid = len(pairs)
+    if valid < runs:  # said in the report: better than nothing, no measurement
+        spoilt.sort(key=lambda pair: max(s.disturbance for s in pair))
+        pairs += spoilt[: runs - valid]
     ours, peers = zip(*pairs, strict=True)
     return {
         "case": case.name,
         "peer": case.peer_name,
-        "ours_ms": 1e3 * statistics.median(ours),
-        "ours_min_ms": 1e3 * min(ours),
-        "peer_ms": 1e3 * statistics.median(peers),
-        "peer_min_ms": 1e3 * min(peers),
-        "ratio": statistics.median(p / o for o, p in pairs),
+        **_times("ours", ours),
+        **_times("peer", peers),
+        "ratio": statistics.median(p.wall / o.wall for o, p in pairs),
+        "cpu_ratio": statistics.median(p.cpu / o.cpu for o, p in pairs),
         "runs": runs,
+        "undisturbed": valid,
+        "discarded": len(spoilt),
+        "load": os.getloadavg()[0],
+        "work": case.work,
+    }
+
+
+def _sample(work: Callable[[], Any], probe: Probe) -> Sample:
+    before = probe.disturbance()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Sample(wall, cpu, max(before, probe.disturbance()))
+
+
+def _times(who: str, samples: tuple[Sample, ...]) -> dict[str, float]:
+    walls = [s.wall for s in samples]
+    return {
+        f"{who}_ms": 1e3 * statistics.median(walls),
+        f"{who}_min_ms": 1e3 * min(walls),
+        f"{who}_cpu_per_wall": statistics.median(s.cpu / s.wall for s in samples),
     }
 
 
 def machine() -> dict[str, Any]:
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
+        "settings": {name: os.environ.get(name, "") for name in SETTINGS},
     }
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def limits() -> dict[str, float]:
+    """What the machine does in a second: bytes copied, operations of products, rows gathered."""
+    big = torch.rand(2**24)
+    to = torch.empty_like(big)
+    a = torch.rand(2048, 2048)
+    table = torch.rand(2**16, 32)  # rows of 128 bytes, 8 MiB
+    rows = torch.randint(len(table), (2**19,), generator=torch.Generator().manual_seed(0))
+    gathered = torch.empty(len(rows), 32)
+    return {
+        "copy": 2 * big.nbytes / _best(lambda: to.copy_(big)),
+        "matmul": 2 * 2048**3 / _best(lambda: a @ a),
+        "gather": len(rows) / _best(lambda: torch.index_select(table, 0, rows, out=gathered)),
+    }
+
+
+def share_of_limit(row: dict[str, Any], limit: dict[str, float]) -> dict[str, float]:
+    """Which part of our time the machine would need at its limits."""
+    seconds = row["ours_ms"] / 1e3
+    return {kind: amount / limit[kind] / seconds for kind, amount in row["work"].items()}
+
+
+def peak_memory(code: str) -> int:
+    """Bytes by which `work()` raises the peak of a child that runs `code`, which defines it."""
+    script = (
+        f"{code}\nimport resource\npeak = lambda: "
+        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\nwork()\nprint((peak() - before) * 1024)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout.split()[-1])
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The table of a report, a line per case."""
+    lines = [
+        "| | ours, ms | peer | peer, ms | ratio | cpu ratio | of the limit | undisturbed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in report["cases"]:
+        shares = ", ".join(f"{100 * s:.0f} % {kind}" for kind, s in row["of_limit"].items())
+        lines.append(
+            f"| {row['case']} | {row['ours_ms']:.2f} | {row['peer']} | {row['peer_ms']:.2f} "
+            f"| {row['ratio']:.2f}x | {row['cpu_ratio']:.2f}x | {shares} "
+            f"| {row['undisturbed']} of {row['runs']} |"
+        )
+    about = report["machine"]
+    limit = ", ".join(f"{kind} {amount / 1e9:.3g} G/s" for kind, amount in report["limits"].items())
+    lines.append(
+        f"\n{about['processor']}, {about['threads']} threads, {about['instructions']}, "
+        f"torch {about['torch']}; limits: {limit}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _best(work: Callable[[], Any], tries: int = 9) -> float:
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

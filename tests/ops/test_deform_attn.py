@@ -5,6 +5,7 @@ from math import floor, prod
 
 import pytest
 import torch
+from hypothesis.strategies import integers, sampled_from
 from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 
 from microtome.ops import BACKENDS as KNOWN
@@ -43,6 +44,28 @@ class TestDeformAttn(OperatorContract):
     def empty(self, spatial_dims):
         return arguments(spatial_dims, queries=0)
 
+    def drawn(self, draw, spatial_dims):
+        return drawn(draw, spatial_dims)
+
+    def operations(self, value, shapes, locations, weights):
+        flat = [side for shape in shapes for side in shape]
+        return [(torch.ops.microtome.deform_attn, (value, flat, locations, weights, None))]
+
+
+def drawn(draw, dims):
+    """Sizes from nothing on, channels beside whole vectors, samples anywhere."""
+    count = integers(0, 3)
+    levels = draw(integers(1, 3))
+    shapes = tuple(tuple(draw(integers(1, 5)) for _ in range(dims)) for _ in range(levels))
+    sizes = (draw(count), draw(count), draw(integers(1, 3)), levels, draw(integers(1, 6)))
+    channels = draw(sampled_from([0, 1, 3, 8, 16, 17, 32, 40, 64, 100]))
+    random = torch.Generator().manual_seed(draw(integers(0, 9)))
+    value = torch.randn(
+        sizes[0], sum(prod(s) for s in shapes), sizes[2], channels, generator=random
+    )
+    locations = 2 * torch.rand(*sizes, dims, generator=random) - 0.5
+    return value, shapes, locations, torch.randn(sizes, generator=random)
+
 
 class TestDeformAttnAround(TestDeformAttn):
     """The fused form."""
@@ -59,11 +82,21 @@ class TestDeformAttnAround(TestDeformAttn):
     def empty(self, spatial_dims):
         return around(arguments(spatial_dims, queries=0))
 
+    def drawn(self, draw, spatial_dims):
+        args = drawn(draw, spatial_dims)
+        return around(args, batch=draw(sampled_from([1, len(args[0])])) or 1)
+
+    def operations(self, value, shapes, points, offsets, logits):
+        flat = [side for shape in shapes for side in shape]
+        return [(torch.ops.microtome.deform_attn, (value, flat, offsets, logits, points))]
+
 
 def around(args, batch=1):
     """Arguments of the fused form: offsets of a few pixels around points that the batch shares."""
     value, shapes, locations, weights = args
     points = locations[:batch, :, 0, :, 0].clamp(0, 1)
+    if not len(value):  # nothing to take them from
+        points = locations.new_zeros(batch, *points.shape[1:])
     return value, shapes, points, 3 * locations - 1, 4 * weights
 
 
@@ -194,3 +227,57 @@ def test_the_contract_sees_a_wrong_backend(monkeypatch):
 def test_doctor_knows_every_backend():
     assert {"deform_attn", "masks_to_boxes", "nms", "point_sample", "roi_align"} <= set(KNOWN)
     assert set(KNOWN["deform_attn"]) == {"gpu", "cpu", "reference"}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("place", [9.0, -1e30, torch.inf, torch.nan])
+def test_impossible_places_are_zero(dims, place):
+    """Without touching memory, and without gradients; what is at the border stays out, too."""
+    value, shapes, locations, weights = arguments(dims)
+    value = torch.full_like(value, torch.inf).requires_grad_()
+    out = deform_attn(value, shapes, torch.full_like(locations, place), weights)
+    assert out.eq(0).all()
+    assert torch.autograd.grad(out.sum(), value)[0].eq(0).all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_one_graph_serves_all_sizes(backend):
+    """Dynamic shapes: other images and numbers of queries are not compiled again."""
+    if KNOWN["deform_attn"][backend]:
+        pytest.skip(KNOWN["deform_attn"][backend])
+    compiled_times = []
+
+    def count(graph, example):
+        compiled_times.append(1)
+        return graph
+
+    torch.compiler.reset()
+    call = torch.compile(deform_attn_around, fullgraph=True, dynamic=True, backend=count)
+    with using(deform_attn=backend):
+        for side in (8, 12, 20):
+            shapes = ((side, side + 2), (side // 2, side // 2 + 1))
+            queries = sum(prod(s) for s in shapes)
+            value, offsets = torch.randn(2, queries, 2, 4), torch.randn(2, queries, 2, 2, 3, 2)
+            args = value, shapes, torch.rand(1, queries, 2, 2), offsets, offsets[..., 0]
+            torch.testing.assert_close(call(*args), deform_attn_around(*args))
+    assert len(compiled_times) == 1
+
+
+def test_the_answer_is_all_that_a_forward_pass_allocates():
+    if KNOWN["deform_attn"]["cpu"]:
+        pytest.skip(KNOWN["deform_attn"]["cpu"])
+    args = arguments(2)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as seen:
+        out = deform_attn(*args)
+    allocated = sum(max(e.self_cpu_memory_usage, 0) for e in seen.key_averages())
+    assert allocated == out.nbytes
+
+
+def test_levels_without_a_position_and_too_large_ones_are_refused_by_the_library():
+    value, shapes, locations, weights = arguments(2)
+    refusals = BACKENDS[1].refusals
+    assert refusals(value, ((4, 5), (2**16, 2**15)), locations, weights)
+    assert refusals(value, ((26, 1), (0, 3)), locations, weights)
+    assert not refusals(value, shapes, locations, weights)

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis.strategies import integers, sampled_from
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from microtome.ops.deform_conv import BACKENDS, Lattice, deform_conv
 from microtome.testing import OperatorContract
 
-SHAPES = {1: (6,), 2: (5, 6), 3: (3, 4, 5)}
-KERNELS = {1: (3,), 2: (3, 2), 3: (2, 3, 1)}
-GROUPS, CHANNELS = 2, 3
+SHAPES = {1: (6,), 2: (4, 5), 3: (2, 3, 3)}
+KERNELS = {1: (3,), 2: (3, 2), 3: (1, 2, 2)}
+GROUPS, CHANNELS = 2, 2
 
 
 def arguments(dims, dtype=torch.float32, batch=2, **sides):
@@ -52,6 +53,27 @@ class TestDeformConv(OperatorContract):
     def empty(self, spatial_dims):
         *tensors, lattice = arguments(spatial_dims, batch=0)
         return *tensors, tuple(lattice), self.softmax
+
+    def drawn(self, draw, spatial_dims):
+        """Any sides of the kernel, channels beside whole vectors."""
+        sides = [
+            tuple(draw(integers(low, high)) for _ in range(spatial_dims))
+            for low, high in ((1, 3), (1, 2), (0, 2), (1, 2))
+        ]
+        lattice = Lattice(*sides)
+        shape = [draw(integers(5, 7)) for _ in range(spatial_dims)]
+        groups, channels = draw(integers(1, 3)), draw(sampled_from([1, 3, 16, 20, 32]))
+        batch = draw(integers(0, 2))
+        random = torch.Generator().manual_seed(draw(integers(0, 9)))
+        taps = (batch, *lattice.output(shape), groups, prod(lattice.kernel_size))
+        value = torch.randn(batch, *shape, groups, channels, generator=random)
+        offsets = 2 * torch.randn(*taps, spatial_dims, generator=random)
+        modulation = torch.randn(taps, generator=random)
+        return value, offsets, modulation, tuple(lattice), self.softmax
+
+    def operations(self, value, offsets, modulation, lattice, softmax):
+        arguments = value, offsets, modulation, *map(list, lattice), softmax
+        return [(torch.ops.microtome.deform_conv, arguments)]
 
 
 class TestDeformConvWithSoftmax(TestDeformConv):
@@ -91,7 +113,7 @@ def test_it_is_that_of_the_authors(name, stride, scale):
     with np.load(Path(__file__).with_name("dcnv3.npz")) as file:
         saved = {key: torch.from_numpy(file[f"{name}/{key}"]) for key in FIXTURE}
 
-    value = saved["value"].unflatten(-1, (GROUPS, CHANNELS)).requires_grad_()
+    value = saved["value"].unflatten(-1, (GROUPS, 3)).requires_grad_()
     offsets = scale * taps_in_array_order(saved["offset"], 2).flip(-1)
     offsets.requires_grad_()
     modulation = taps_in_array_order(saved["mask"])[..., 0].requires_grad_()
@@ -101,7 +123,7 @@ def test_it_is_that_of_the_authors(name, stride, scale):
     torch.testing.assert_close(out, saved["out"], rtol=1e-5, atol=1e-5)
     grads = torch.autograd.grad((out * saved["weight"]).sum(), (value, offsets, modulation))
     theirs = (
-        saved["grad_value"].unflatten(-1, (GROUPS, CHANNELS)),
+        saved["grad_value"].unflatten(-1, (GROUPS, 3)),
         taps_in_array_order(saved["grad_offset"], 2).flip(-1) / scale,
         taps_in_array_order(saved["grad_mask"])[..., 0],
     )
@@ -190,7 +212,7 @@ def test_an_image_is_a_volume_of_one_layer():
 
 def test_all_that_does_not_fit_is_listed():
     value, offsets, modulation, _ = arguments(2)
-    with pytest.raises(ValueError, match=r"offsets are \[2, 3, 5, 2, 6, 2\].*; modulation is"):
+    with pytest.raises(ValueError, match=r"offsets are \[2, 2, 4, 2, 6, 2\].*; modulation is"):
         deform_conv(value, offsets, modulation, (3, 2))
     with pytest.raises(ValueError, match=r"float32 or float64, got torch\.bfloat16"):
         deform_conv(value, offsets.bfloat16(), modulation, (3, 2), padding=1)

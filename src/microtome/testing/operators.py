@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -41,39 +42,93 @@ class OperatorContract:
         """Why a backend refuses these arguments of `call`, where they are not those of its run."""
         return backend.reasons(*args)
 
+    def drawn(self, draw: Callable[..., Any], spatial_dims: int) -> tuple[Any, ...] | None:
+        """Arguments in float32 of sizes that `draw` draws from hypothesis' strategies."""
+        return None
+
+    def operations(self, *args: Any) -> list[tuple[Any, tuple[Any, ...]]]:
+        """PyTorch's operators that `call` uses in its compiled backends, with their arguments."""
+        return []
+
     def test_backends_agree_with_the_reference(self) -> None:
         """Values and every gradient, within the tolerance that a backend states per dtype."""
         for backend in self._usable():
-            for dtype, tolerance in backend.tolerance.items():
+            for dtype in backend.tolerance:
                 for dims in self.spatial_dims:
-                    if self.reasons(backend, *self.make(dims, dtype)):
-                        continue
-                    with using(**{self.name: backend.name}):
-                        ours = _with_gradients(self.call, self.make(dims, dtype))
-                    with using(**{self.name: "reference"}):
-                        theirs = _with_gradients(self.call, self.make(dims, dtype))
-                    for x, y in zip(ours, theirs, strict=True):
-                        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+                    self._agree(backend, self.make(dims, dtype), dtype)
+
+    def test_backends_agree_on_drawn_sizes(self) -> None:
+        """The same for sizes nobody thought of, without nothing at all among them."""
+        for backend in self._usable():
+            for dims in self.spatial_dims:
+                if backend.tolerance:
+                    self._agree_on_drawn_sizes(backend, dims)
+
+    def _agree_on_drawn_sizes(self, backend: Backend[Tensor], dims: int) -> None:
+        from hypothesis import given, settings, strategies
+
+        @settings(max_examples=12, deadline=None, derandomize=True, database=None)
+        @given(strategies.data())
+        def agree(data: Any) -> None:
+            args = self.drawn(data.draw, dims)
+            if args is not None:
+                self._agree(backend, args, torch.float32)
+
+        agree()
+
+    def _agree(self, backend: Backend[Tensor], args: Sequence[Any], dtype: torch.dtype) -> None:
+        args = _on_its_device(backend, args)
+        if self.reasons(backend, *args):
+            return
+        with using(**{self.name: backend.name}):
+            ours = _with_gradients(self.call, args)
+        with using(**{self.name: "reference"}):
+            theirs = _with_gradients(self.call, args)
+        tolerance = backend.tolerance[dtype]
+        for x, y in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+
+    def test_operators_are_registered_as_they_should(self) -> None:
+        """Schema, shapes without memory, gradient, dynamic shapes: PyTorch's own check."""
+        for backend, args in self._usable_with(torch.float32):
+            if backend.name != "reference":
+                for operator, given in self.operations(*args):
+                    with warnings.catch_warnings():
+                        warnings.filterwarnings("ignore", message="The .grad attribute")  # its own
+                        torch.library.opcheck(operator, _differentiable(given))
+
+    def test_deterministic_algorithms_repeat_every_bit(self) -> None:
+        """Values and gradients, whatever the number of threads."""
+        threads = torch.get_num_threads()
+        torch.use_deterministic_algorithms(True)
+        try:
+            for backend, args in self._usable_with(torch.float32):
+                with using(**{self.name: backend.name}):
+                    torch.set_num_threads(1)
+                    once = _with_gradients(self.call, args)
+                    torch.set_num_threads(3)
+                    again = _with_gradients(self.call, args)
+                assert_close(once, again, exact=True)
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(False)
 
     def test_gradients_are_those_of_finite_differences(self) -> None:
         """In float64, for each backend that takes it."""
-        for backend, dims in self._usable_with(torch.float64):
-            args = _differentiable(self.make(dims, torch.float64))
+        for backend, args in self._usable_with(torch.float64):
             with using(**{self.name: backend.name}):
-                assert torch.autograd.gradcheck(self.call, args)
+                assert torch.autograd.gradcheck(self.call, _differentiable(args))
 
     def test_memory_layout_does_not_matter(self) -> None:
         """Transposed tensors give what contiguous ones give."""
-        for backend, dims in self._usable_with(torch.float32):
-            args = self.make(dims, torch.float32)
+        for backend, args in self._usable_with(torch.float32):
             strided = [_strided(a) if isinstance(a, Tensor) else a for a in args]
             with using(**{self.name: backend.name}):
                 torch.testing.assert_close(self.call(*strided), self.call(*args))
 
     def test_half_precision_accumulates_in_float(self) -> None:
         """The answer is the one in float32 from the same rounded values, rounded once."""
-        for backend, dims in self._usable_with(torch.bfloat16):
-            args = self.make(dims, torch.bfloat16)
+        for backend, args in self._usable_with(torch.bfloat16):
             exact = [a.float() if isinstance(a, Tensor) else a for a in args]
             with using(**{self.name: backend.name}):
                 half, full = self.call(*args), self.call(*exact)
@@ -84,16 +139,16 @@ class OperatorContract:
         """With zero gradients, too."""
         for backend in self._usable():
             for dims in self.spatial_dims:
-                if self.reasons(backend, *self.empty(dims)):
+                args = _on_its_device(backend, self.empty(dims))
+                if self.reasons(backend, *args):
                     continue
                 with using(**{self.name: backend.name}):
-                    out, *gradients = _with_gradients(self.call, self.empty(dims))
+                    out, *gradients = _with_gradients(self.call, args)
                 assert out.numel() == 0 and all(g.eq(0).all() for g in gradients)
 
     def test_it_is_one_graph(self) -> None:
         """It compiles without a break, forwards and backwards, to the same values."""
-        for backend, dims in self._usable_with(torch.float32):
-            args = self.make(dims, torch.float32)
+        for backend, args in self._usable_with(torch.float32):
             with using(**{self.name: backend.name}):
                 torch.compiler.reset()
                 compiled = torch.compile(self.call, fullgraph=True, backend="aot_eager")
@@ -112,11 +167,20 @@ class OperatorContract:
     def _usable(self) -> list[Backend[Tensor]]:
         return [b for b in self.backends if not b.lacking]
 
-    def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend[Tensor], int]]:
+    def _usable_with(self, dtype: torch.dtype) -> Iterator[tuple[Backend[Tensor], tuple[Any, ...]]]:
+        """Backends with arguments that they do not refuse."""
         for backend in self._usable():
             for dims in self.spatial_dims:
-                if not self.reasons(backend, *self.make(dims, dtype)):
-                    yield backend, dims
+                args = _on_its_device(backend, self.make(dims, dtype))
+                if not self.reasons(backend, *args):
+                    yield backend, args
+
+
+def _on_its_device(backend: Backend[Tensor], args: Sequence[Any]) -> tuple[Any, ...]:
+    """On the GPU for its backend, where there is one."""
+    if backend.name != "gpu" or not torch.cuda.is_available():
+        return tuple(args)
+    return tuple(a.cuda() if isinstance(a, Tensor) else a for a in args)
 
 
 def _differentiable(args: Sequence[Any]) -> tuple[Any, ...]:

@@ -1,0 +1,194 @@
+"""Deformable attention and convolution beside transformers, torchvision and plain PyTorch.
+
+Samples lie about two pixels (one standard deviation) from their query or tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import deform_conv2d
+from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
+
+from microtome.ops import using
+from microtome.ops.deform_attn import deform_attn
+from microtome.ops.deform_conv import deform_conv
+
+from .harness import Case, peak_memory
+
+HEADS, CHANNELS, POINTS, SIGMA = 8, 32, 4, 2.0
+FLAT = ((64, 64), (32, 32), (16, 16))  # of 512²: strides 8, 16, 32
+LARGE = ((128, 128), (64, 64), (32, 32))
+VOLUME = ((16, 16, 16), (8, 8, 8), (4, 4, 4))  # of 128³
+LONG = ((16, 32, 32), (8, 16, 16), (4, 8, 8))  # of 64 x 128 x 128: strides 4, 8, 16
+
+
+def cases() -> Iterator[Case]:
+    for shapes in (FLAT, LARGE, VOLUME, LONG):
+        yield from _attention(shapes)
+    yield _attention_in_one_cell()
+    for shape, channels in (((64, 64), 128), ((16, 16, 16), 64)):
+        yield from _convolution(shape, channels)
+    yield from _convolution_of_torchvision((64, 64), 128)
+
+
+def memory() -> Iterator[dict[str, Any]]:
+    """Of the forward pass at 1024²; the answer alone is 22 MB."""
+    start = "import torch\nfrom benchmarks.operators import *\na = attention_arguments(LARGE)\n"
+    start += "torch.set_grad_enabled(False)\nours, theirs = of_attention(LARGE)\n"
+    yield {
+        "case": "deform_attn 1024² forward",
+        "answer": 21504 * HEADS * CHANNELS * 4,
+        "ours": peak_memory(start + "work = lambda: ours(*a)"),
+        "transformers": peak_memory(start + "work = lambda: theirs(*a)"),
+    }
+
+
+def attention_arguments(shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+    """Value, locations and weights: a query at every cell."""
+    random = torch.Generator().manual_seed(0)
+    dims, levels = len(shapes[0]), len(shapes)
+    cells = torch.cat([_centres(shape) for shape in shapes])
+    count = len(cells)
+    value = torch.randn(1, count, HEADS, CHANNELS, generator=random)
+    offsets = SIGMA * torch.randn(1, count, HEADS, levels, POINTS, dims, generator=random)
+    weights = torch.randn(1, count, HEADS, levels * POINTS, generator=random).softmax(-1)
+    locations = cells[None, :, None, None, None] + offsets / torch.tensor(shapes)[:, None]
+    return [value, locations, weights.unflatten(-1, (levels, POINTS))]
+
+
+def of_attention(shapes: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Ours, and transformers' or, in 3D, a composition of grid_sample."""
+
+    def ours(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        return deform_attn(value, shapes, locations, weights)
+
+    def composed(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        with using(deform_attn="reference"):
+            return deform_attn(value, shapes, locations, weights)
+
+    def theirs(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        out = multi_scale_deformable_attention(value, list(shapes), locations.flip(-1), weights)
+        return out.unflatten(-1, (HEADS, CHANNELS))
+
+    return ours, theirs if len(shapes[0]) == 2 else composed
+
+
+def _attention(shapes: tuple[tuple[int, ...], ...]) -> Iterator[Case]:
+    arguments = attention_arguments(shapes)
+    name = f"deform_attn {len(shapes[0])}D, {arguments[0].shape[1]} queries"
+    peer = "transformers" if len(shapes[0]) == 2 else "grid_sample"
+    rows = {"gather": float(arguments[2].numel() * 2 ** len(shapes[0]))}
+    yield from _both_ways(name, arguments, *of_attention(shapes), peer, rows)
+
+
+def _attention_in_one_cell() -> Case:
+    """The worst case: every sample in the same cell of its level."""
+    value, locations, weights = attention_arguments(FLAT)
+    arguments = [value, torch.full_like(locations, 0.5), weights]
+    name = "deform_attn 2D, all samples in one cell"
+    return list(_both_ways(name, arguments, *of_attention(FLAT), "transformers", {}))[1]
+
+
+def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
+    arguments = convolution_arguments(shape, channels)
+
+    def ours(*args: Tensor) -> Tensor:
+        return deform_conv(*args, 3, padding=1)
+
+    def reference(*args: Tensor) -> Tensor:
+        with using(deform_conv="reference"):
+            return deform_conv(*args, 3, padding=1)
+
+    name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels"
+    rows = {"gather": float(arguments[2].numel() * 2 ** len(shape) * 16 / CHANNELS)}
+    yield from _both_ways(name, arguments, ours, reference, "reference", rows)
+
+
+def _convolution_of_torchvision(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
+    """Equal work: its convolution of each channel by itself, with ones."""
+    value, offsets, modulation = convolution_arguments(shape, channels)
+    ones = torch.ones(channels, 1, 3, 3)
+
+    def channels_first(x: Tensor) -> Tensor:
+        return x.flatten(3).permute(0, 3, 1, 2).contiguous()
+
+    theirs_arguments = [channels_first(x) for x in (value, offsets, modulation)]
+
+    def ours(value: Tensor, offsets: Tensor, modulation: Tensor) -> Tensor:
+        return deform_conv(value, offsets, modulation, 3, padding=1)
+
+    def theirs(*_: Tensor) -> Tensor:
+        x, moved, mask = (t.detach().requires_grad_(t.requires_grad) for t in theirs_arguments)
+        out = deform_conv2d(x, moved, ones, padding=1, mask=mask)
+        return out.permute(0, 2, 3, 1).unflatten(3, value.shape[-2:])
+
+    name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels, equal work"
+
+    def check(a: Tensor, b: Tensor) -> None:
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+    with torch.no_grad():
+        yield Case(
+            f"{name}: forward",
+            lambda: ours(value, offsets, modulation),
+            "torchvision",
+            lambda: theirs(),
+            check,
+        )
+
+
+def convolution_arguments(shape: tuple[int, ...], channels: int) -> list[Tensor]:
+    """Groups of 16 channels, kernels of 3."""
+    random = torch.Generator().manual_seed(0)
+    taps = (1, *shape, channels // 16, 3 ** len(shape))
+    value = torch.randn(1, *shape, channels // 16, 16, generator=random)
+    offsets = SIGMA * torch.randn(*taps, len(shape), generator=random)
+    return [value, offsets, torch.randn(taps, generator=random).softmax(-1)]
+
+
+def _both_ways(
+    name: str,
+    arguments: list[Tensor],
+    ours: Callable[..., Tensor],
+    theirs: Callable[..., Tensor],
+    peer: str,
+    work: dict[str, float],
+) -> Iterator[Case]:
+    """Forward alone, and with every gradient."""
+
+    def forward(call: Callable[..., Tensor]) -> Callable[[], list[Tensor]]:
+        def run() -> list[Tensor]:
+            with torch.no_grad():
+                return [call(*arguments)]
+
+        return run
+
+    def both(call: Callable[..., Tensor]) -> Callable[[], list[Tensor]]:
+        leaves = [x.detach().requires_grad_() for x in arguments]
+
+        def run() -> list[Tensor]:
+            out = call(*leaves)
+            return [out.detach(), *torch.autograd.grad(out, leaves, torch.ones_like(out))]
+
+        return run
+
+    yield Case(f"{name}: forward", forward(ours), peer, forward(theirs), _close, work)
+    yield Case(f"{name}: forward and backward", both(ours), peer, both(theirs), _close)
+
+
+def _close(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    """Nearly everywhere: where a sample lies on a cell's edge, rounding decides its slope."""
+    for a, b in zip(ours, theirs, strict=True):
+        wrong = (a - b).abs() > 1e-3 * (1 + b.abs())
+        assert wrong.float().mean() < 1e-4, float(wrong.float().mean())
+
+
+def _centres(shape: tuple[int, ...]) -> Tensor:
+    return torch.cartesian_prod(*[(torch.arange(s) + 0.5) / s for s in shape]).view(
+        prod(shape), len(shape)
+    )
