@@ -5,6 +5,7 @@ from .channels import ChannelNorm, ResponseNorm
 from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches, upsampling
 from .conv_residual import ConvResidual
 from .deformable import DeformableAttention
+from .deformable_conv import DeformableConv
 from .drop_path import drop_path_rates
 from .mask_unit_attention import MaskUnitBlock
 from .mask_units import rolled, units_of, unrolled
@@ -17,6 +18,7 @@ __all__ = [
     "ChannelNorm",
     "ConvResidual",
     "DeformableAttention",
+    "DeformableConv",
     "MaskUnitBlock",
     "Norm",
     "ResponseNorm",
