@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the C++ operators against the installed PyTorch, a matter of seconds. PYTHON chooses the
-# interpreter; CXX the compiler.
+# Compiles the C++ operators against the installed PyTorch, a matter of seconds, and, where there is
+# a GPU, lets Triton compile its kernels. PYTHON chooses the interpreter; CXX the C++ compiler.
 set -euo pipefail
 cd "$(dirname "$0")"
 if [ -z "${PYTHON:-}" ]; then
@@ -8,3 +8,4 @@ if [ -z "${PYTHON:-}" ]; then
   [ -x .venv/bin/python ] && PYTHON=.venv/bin/python
 fi
 "$PYTHON" -m microtome.ops.build
+"$PYTHON" -m microtome.ops.warming

@@ -3,6 +3,7 @@
 from itertools import product
 from math import floor, prod
 
+import numpy as np
 import pytest
 import torch
 from hypothesis.strategies import integers, sampled_from
@@ -232,7 +233,9 @@ def test_doctor_knows_every_backend():
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("place", [9.0, -1e30, torch.inf, torch.nan])
 def test_impossible_places_are_zero(dims, place):
-    """Without touching memory, and without gradients; what is at the border stays out, too."""
+    """In C++: no memory is touched, no gradients; what is at the border stays out, too."""
+    if KNOWN["deform_attn"]["cpu"]:
+        pytest.skip(KNOWN["deform_attn"]["cpu"])
     value, shapes, locations, weights = arguments(dims)
     value = torch.full_like(value, torch.inf).requires_grad_()
     out = deform_attn(value, shapes, torch.full_like(locations, place), weights)
@@ -275,9 +278,28 @@ def test_the_answer_is_all_that_a_forward_pass_allocates():
     assert allocated == out.nbytes
 
 
-def test_levels_without_a_position_and_too_large_ones_are_refused_by_the_library():
+def test_more_positions_than_fit_are_refused_with_a_reason():
+    """Without the memory: places are counted in 32 bits, bytes in 64."""
     value, shapes, locations, weights = arguments(2)
-    refusals = BACKENDS[1].refusals
-    assert refusals(value, ((4, 5), (2**16, 2**15)), locations, weights)
-    assert refusals(value, ((26, 1), (0, 3)), locations, weights)
-    assert not refusals(value, shapes, locations, weights)
+    many = torch.empty(1, 2**31, 1, 1, device="meta")
+    for backend in BACKENDS[:2]:
+        told = backend.refusals(many, ((2**16, 2**15),), locations, weights)
+        assert "2^31 positions, or a level without one" in told
+        assert any(
+            "a level without one" in r
+            for r in backend.refusals(value, ((26, 1), (0, 3)), locations, weights)
+        )
+    assert not BACKENDS[1].refusals(value, shapes, locations, weights)
+
+
+def test_products_beyond_2_31_are_right():
+    """The last of 2^21 positions lies 5 GB into the value, which costs no memory until touched."""
+    if KNOWN["deform_attn"]["cpu"]:
+        pytest.skip(KNOWN["deform_attn"]["cpu"])
+    value = torch.from_numpy(np.zeros((1, 2**21, 8, 160), np.float16))
+    assert value.numel() > 2**31
+    value[0, -1, -1] = torch.arange(160)
+    centre = torch.tensor([1 - 0.5 / 2**11, 1 - 0.5 / 2**10]).expand(1, 1, 8, 1, 1, 2)
+    out = deform_attn(value, ((2**11, 2**10),), centre, torch.ones(1, 1, 8, 1, 1))
+    torch.testing.assert_close(out[0, 0, -1], value[0, -1, -1], rtol=1e-3, atol=0)
+    assert out[0, 0, :-1].eq(0).all()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from microtome.cli import main
-from microtome.ops import build, library
+from microtome.ops import build, library, warming
 
 
 @pytest.fixture
@@ -54,6 +54,15 @@ def test_building_without_a_compiler_says_so(monkeypatch, capsys):
     monkeypatch.setattr(build, "find_compiler", lambda: None)
     assert build.main() == 1
     assert "no C++ compiler found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_what_warms_the_cache_runs(dims):
+    """Here on the processor; without a GPU there is nothing to warm."""
+    for dtype in warming.DTYPES:
+        warming.attend(dims, dtype, "cpu")
+        warming.convolve(dims, dtype, "cpu")
+    assert warming.main() == 0
 
 
 @pytest.mark.slow

@@ -62,12 +62,16 @@ def _devices() -> list[str]:
 
 
 def _operators() -> list[str]:
+    import torch
+
     from ..ops import BACKENDS
 
     print("\noperators (backend: usable, or why not)")
     for operator, backends in BACKENDS.items():
-        told = "; ".join(f"{name}: {reason or 'usable'}" for name, reason in backends.items())
-        _line(operator, told)
+        here = dict(backends)
+        if "gpu" in here and not torch.cuda.is_available():
+            here["gpu"] = here["gpu"] or "no GPU here"
+        _line(operator, "; ".join(f"{name}: {why or 'usable'}" for name, why in here.items()))
     _compiled_operators()
     _triton()
     return []

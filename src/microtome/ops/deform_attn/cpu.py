@@ -43,6 +43,6 @@ def refusals(
         reasons.append(f"weights of {weights.dtype} for values of {value.dtype}")
     if places.shape[-1] not in (2, 3):
         reasons.append(f"{places.shape[-1]} axes, not 2 or 3")
-    if any(not 0 < prod(shape) < 2**31 for shape in shapes):
-        reasons.append("a level without a position, or with 2^31")
+    if value.shape[1] >= 2**31 or not all(prod(shape) for shape in shapes):
+        reasons.append("2^31 positions, or a level without one")
     return reasons
