@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .harness import SETTINGS, Probe, compare, limits, machine, markdown, share_of_limit
 
-BENCHMARKS = ("boxes", "confusion", "sliding_window", "operators", "mask2former")
+BENCHMARKS = ("boxes", "confusion", "sliding_window", "operators", "matching", "mask2former")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -1,8 +1,8 @@
 """Matching and losses of mask classification against transformers' Mask2FormerLoss.
 
 Ten layers, 12,544 points, 50 objects in each of two images of 512 x 512. Both go from the same
-class logits, embeddings and features of the pixels to gradients of all three; the peer is also timed
-from masks that are there already, which leaves out its product of embeddings and features.
+class logits, embeddings and features of the pixels to the gradients; the peer is also timed from
+masks that are there already, which leaves out its product of embeddings and features.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 from microtome.heads.mask_classification import MaskClassification, MaskPrediction
 from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
-from .harness import Case
+from .harness import Case, peak_memory
 
 LAYERS, BATCH, QUERIES, KINDS, CHANNELS, OBJECTS = 10, 2, 100, 3, 256, 50
 SIZE, STRIDE, POINTS = 512, 4, 12544
@@ -37,6 +37,17 @@ class _Head(MaskClassification):
 def cases() -> Iterator[Case]:
     yield _case(from_masks=False)
     yield _case(from_masks=True)
+
+
+def memory() -> Iterator[dict[str, Any]]:
+    """Of one call, gradients included."""
+    start = "from benchmarks.matching import *\ncase = list(cases())[{}]\n"
+    yield {
+        "case": "matching and losses, 10 layers, 50 objects",
+        "ours": peak_memory(start.format(0) + "work = case.ours"),
+        "transformers, embeddings": peak_memory(start.format(0) + "work = case.peer"),
+        "transformers, masks": peak_memory(start.format(1) + "work = case.peer"),
+    }
 
 
 def _case(from_masks: bool) -> Case:
@@ -79,7 +90,9 @@ def _case(from_masks: bool) -> Case:
         _same_assignment(head, criterion, leaves, targets, dense, labels)
 
     whence = "masks" if from_masks else "embeddings"
-    return Case("matching and losses, 10 layers, 50 objects", ours, f"transformers, {whence}", peer, check)
+    return Case(
+        "matching and losses, 10 layers, 50 objects", ours, f"transformers, {whence}", peer, check
+    )
 
 
 def _same_assignment(
@@ -89,20 +102,22 @@ def _same_assignment(
     points = (torch.randint(SIZE, (POINTS, 2)) + 0.5) / SIZE  # centres: no mask is in between
     with mock.patch("torch.rand", lambda *args, **kwargs: points[None].flip(-1)):
         theirs = criterion.matcher(_masks(leaves, -1), leaves[0][-1], dense, labels)
-    for image, (queries, objects) in enumerate(theirs):
-        found: list[Any] = []
-        assign = head._assign
+    found: list[Any] = []
+    assign = head._assign
 
-        def keep(*args: Any) -> Any:
-            found.append(assign(*args))
-            return found[-1]
+    def keep(*args: Any) -> Any:
+        found.append(assign(*args))
+        return found[-1]
 
-        with mock.patch.object(head, "_assign", keep), torch.no_grad():
-            one = MaskPrediction(*(x[-1:, image : image + 1] for x in leaves[:2]), leaves[2][image : image + 1])
-            head.losses(one, targets[image : image + 1], [torch.cat([points] * 4)])
-        _, ours_queries, ours_objects = found[0]
-        pairs = set(zip(ours_queries.tolist(), ours_objects.tolist(), strict=True))
-        assert pairs == set(zip(queries.tolist(), objects.tolist(), strict=True))
+    last = MaskPrediction(leaves[0][-1:], leaves[1][-1:], leaves[2])
+    with mock.patch.object(head, "_assign", keep), torch.no_grad():
+        head.losses(last, targets, [points.repeat(4, 1)] * BATCH)
+    for (_, queries, objects), of_peer in zip(found, theirs, strict=True):
+        assert _pairs(queries, objects) == _pairs(*of_peer)
+
+
+def _pairs(queries: Tensor, objects: Tensor) -> set[tuple[int, int]]:
+    return set(zip(queries.tolist(), objects.tolist(), strict=True))
 
 
 def _prediction() -> list[Tensor]:
@@ -130,7 +145,9 @@ def _objects() -> Tensor:
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
     for number in range(1, OBJECTS + 1):
         row, column = divmod(number - 1, 8)
-        centre = torch.rand(BATCH, 2, generator=generator) * 20 + 60 * torch.tensor([row, column]) + 25
+        centre = (
+            torch.rand(BATCH, 2, generator=generator) * 20 + 60 * torch.tensor([row, column]) + 25
+        )
         radius = torch.rand(BATCH, generator=generator) * 20 + 8
         for image in range(BATCH):
             far = (y - centre[image, 0]) ** 2 + (x - centre[image, 1]) ** 2
