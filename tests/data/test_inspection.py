@@ -130,6 +130,7 @@ def test_a_sound_data_set_and_its_facts(tmp_path):
     assert found.problems == () and found.warnings == ()
     train = found.splits["train"]
     assert train.pixels == (300 + 285, 300 + 285, 30) and train.occurs == (2, 2, 1)
+    assert train.among == (1170, 1170, 570), "judged pixels of the images that show the class"
     assert train.smallest == train.largest == (20, 30) and train.spacings == (None,)
     assert found.mean == pytest.approx((0.4,) * 3, abs=1e-6), "of the training images alone"
     assert found.std == pytest.approx((0.2,) * 3, abs=1e-6)

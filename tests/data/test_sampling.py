@@ -95,6 +95,8 @@ def test_a_run_resumes_in_the_middle_of_an_epoch(before, after):
     second = loader(after)
     second.load_state_dict(state)
     second.draws.set_epoch(1)
+    iter(second)
+    assert second.state_dict() == state  # also when it is saved again before the next batch
     assert seen + bits(second) == whole[1]
     second.draws.set_epoch(2)
     assert bits(second) == whole[2]

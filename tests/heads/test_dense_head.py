@@ -84,6 +84,27 @@ def test_weights_reach_the_losses():
     assert head.blueprint["init_args"]["class_weights"] == [1.0, 0.0, 0.0]
 
 
+def test_the_training_set_gives_the_class_weights():
+    spec = PyramidSpec((8,), ((1.0, 1.0),), (4, 4))
+    head, known = (
+        Dense(spec, CLASSES, class_weights=given) for given in ("inverse", [0.5, 1.0, 2.0])
+    )
+    prediction = DensePrediction(torch.randn(1, 3, 4, 4))
+    truth = [Segmentation(torch.arange(16).view(4, 4) % 3)]
+    with pytest.raises(ValueError, match="inverse needs the training set's frequencies"):
+        head.losses(prediction, truth)
+    head.learn_frequencies([60, 30, 15], [105, 105, 105])
+    head.class_weights *= 0.5 / head.class_weights[0].item()
+    assert torch.equal(
+        head.losses(prediction, truth)["cross_entropy"],
+        known.losses(prediction, truth)["cross_entropy"],
+    )
+    again = Dense(spec, CLASSES, class_weights="inverse")
+    again.load_state_dict(head.state_dict())  # a checkpoint knows them
+    assert again.losses(prediction, truth) == head.losses(prediction, truth)
+    assert "class_weights" not in known.state_dict()
+
+
 def test_a_target_without_a_class_map_is_an_error():
     head = Dense(PyramidSpec((8,), ((1.0, 1.0),), (4, 4)), CLASSES)
     with pytest.raises(ValueError, match="1 targets have no `classes`"):
@@ -96,6 +117,7 @@ def test_a_target_without_a_class_map_is_an_error():
         (CLASSES._replace(exclusive=False), {}, "exclusive"),
         (CLASSES, {"weights": {"focal": 1.0}}, r"unknown losses \['focal'\]"),
         (CLASSES, {"class_weights": [1.0]}, "3 classes but 1 class_weights"),
+        (CLASSES, {"class_weights": "rare"}, "class_weights: expected one of"),
         (CLASSES._replace(ignore_index=1), {}, "ignore_index 1 is also the class 'gland'"),
     ],
 )

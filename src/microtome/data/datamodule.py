@@ -129,6 +129,11 @@ class DataModule(L.LightningDataModule):
         report = self.inspect()
         return report.mean, report.std
 
+    def frequencies(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Pixels of each class in the training images; judged pixels of the images that show it."""
+        train = self.inspect().splits["train"]
+        return train.pixels[:-1], train.among[:-1]
+
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps of the data it saw, as plain values."""
         return self.inspect().facts()

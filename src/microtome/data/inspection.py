@@ -172,6 +172,14 @@ def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
         spacings=tuple(dict.fromkeys(i.spacing for i in infos)),
         pixels=tuple(sum(f.pixels.get(v, 0) for f in findings) for v in judged),
         occurs=tuple(sum(f.pixels.get(v, 0) > 0 for f in findings) for v in judged),
+        among=_among(findings, judged),
         objects=tuple(f.objects for f in findings if f.objects is not None),
         crowd=max((f.crowd for f in findings if f.crowd is not None), default=None),
     )
+
+
+def _among(findings: Sequence[Finding], values: Sequence[int]) -> tuple[int, ...]:
+    """For each class the judged pixels of the images that show it; the last of `values` is none."""
+    totals = [sum(f.pixels.get(v, 0) for v in values[:-1]) for f in findings]
+    shown = [[f.pixels.get(v, 0) > 0 for f in findings] for v in values]
+    return tuple(sum(t for t, s in zip(totals, row, strict=True) if s) for row in shown)

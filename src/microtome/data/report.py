@@ -23,6 +23,7 @@ class SplitReport:
         spacings: the distinct spacings, None among them when some are unknown.
         pixels: how many pixels each class has, the ignored ones last.
         occurs: how many images each class occurs in, in the same order.
+        among: how many judged pixels those images have.
         objects: how many objects each image with a label map has.
         crowd: the most objects that one training crop can meet; None where that was not counted.
     """
@@ -34,6 +35,7 @@ class SplitReport:
     spacings: tuple[Spacing | None, ...]
     pixels: tuple[int, ...]
     occurs: tuple[int, ...]
+    among: tuple[int, ...]
     objects: tuple[int, ...]
     crowd: int | None = None
 

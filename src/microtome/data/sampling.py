@@ -112,5 +112,5 @@ class ResumableLoader(DataLoader[Any]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to where a state says."""
-        self.draws.epoch = state["epoch"]
+        self.draws.epoch, self.given = state["epoch"], state["given"]
         self.draws.done = state["given"] * (self.batch_size or 1)

@@ -39,6 +39,15 @@ class Head(Part, Generic[P]):
     def losses(self, prediction: P, targets: Targets) -> dict[str, Tensor]:
         """Unweighted scalars, zero when there is nothing to learn; targets lie on the canvas."""
 
+    def learn_frequencies(self, pixels: Sequence[int], among: Sequence[int]) -> None:
+        """Take note of the training set, before training; most heads have no use for it.
+
+        Args:
+            pixels: how many each class has.
+            among: how many pixels are judged in the images that show each class.
+        """
+        return None
+
     @abstractmethod
     def decode(self, prediction: P, images: ImageList) -> list[Segmentation]:
         """One result per image, at its true shape in `images`."""

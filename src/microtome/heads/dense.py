@@ -11,14 +11,14 @@ B batch, K classes, *S spatial shape.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..geometry import window
 from ..layers import conv, conv_block, resize_maps
-from ..losses import checked_weights, cross_entropy, dice
+from ..losses import Balance, balanced, checked_weights, cross_entropy, dice
 from ..structures import Classes, ImageList, Pyramid, PyramidSpec, Segmentation
 from . import Head, Targets
 
@@ -41,7 +41,8 @@ class Dense(Head[DensePrediction]):
         classes: the class table.
         channels: the width that all levels are brought to.
         weights: of the losses `cross_entropy` and `dice`, both 1 by default.
-        class_weights: K factors in the cross-entropy; none by default.
+        class_weights: K factors in the cross-entropy, none by default; or how the training set
+            gives them: `inverse` or `median` frequency (see `losses.balanced`).
 
     Raises ValueError for classes that do not exclude each other, and for unknown losses.
     """
@@ -53,16 +54,14 @@ class Dense(Head[DensePrediction]):
         *,
         channels: int = 128,
         weights: Mapping[str, float] | None = None,
-        class_weights: Sequence[float] | None = None,
+        class_weights: Balance | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not classes.exclusive:
             raise ValueError("Dense gives each pixel one class: it needs `exclusive: true` classes")
-        if class_weights is not None and len(class_weights) != classes.num_classes:
-            raise ValueError(
-                f"{classes.num_classes} classes but {len(class_weights)} class_weights"
-            )
-        self.classes, self.class_weights = classes.checked(), class_weights
+        self.classes = classes.checked()
+        self.rule: Balance | None = class_weights if isinstance(class_weights, str) else None
+        self._hold(class_weights)
         self.weights = checked_weights(weights, {"cross_entropy": 1.0, "dice": 1.0})
         dims, plain = spec.spatial_dims, _is_image_sized(spec)
         self.levels = nn.ModuleList(
@@ -99,9 +98,16 @@ class Dense(Head[DensePrediction]):
         truth, ignored = torch.stack(maps), self.classes.ignore_index
         logits = prediction.logits
         return {
-            "cross_entropy": cross_entropy(logits, truth, ignored, self.class_weights),
+            "cross_entropy": cross_entropy(logits, truth, ignored, self._checked_weights()),
             "dice": dice(logits, truth, ignored),
         }
+
+    def learn_frequencies(self, pixels: Sequence[int], among: Sequence[int]) -> None:
+        """Compute the class weights, if the training set is to give them."""
+        if self.rule is not None:
+            assert self.class_weights is not None
+            weights = torch.tensor(balanced(self.rule, pixels, among))
+            self.class_weights.copy_(weights)
 
     def decode(self, prediction: DensePrediction, images: ImageList) -> list[Segmentation]:
         """Class probabilities [K, *S] of each image, in float32."""
@@ -111,6 +117,33 @@ class Dense(Head[DensePrediction]):
             Segmentation(scores=one[(slice(None), *window(shape))])
             for one, shape in zip(scores, shapes, strict=True)
         ]
+
+    def _hold(self, given: Balance | Sequence[float] | None) -> None:
+        """Hold class weights as a buffer; those of the training set are saved with the weights."""
+        count, values = self.classes.num_classes, None
+        if given in get_args(Balance):
+            values = torch.full((count,), torch.nan)
+        elif isinstance(given, str):
+            raise ValueError(f"class_weights: expected one of {get_args(Balance)}, got {given!r}")
+        elif given is not None:
+            values = torch.tensor([float(w) for w in given])
+            if len(values) != count:
+                raise ValueError(f"{count} classes but {len(values)} class_weights")
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", values, persistent=isinstance(given, str))
+        self._weights_known = not isinstance(given, str)
+
+    def _checked_weights(self) -> Tensor | None:
+        """The class weights; looked at once, for a look costs a GPU its pace."""
+        if not self._weights_known:
+            assert self.class_weights is not None
+            if self.class_weights.isnan().any():
+                raise ValueError(
+                    f"class_weights: {self.rule} needs the training set's frequencies: call "
+                    "`learn_frequencies` first (training does)"
+                )
+            self._weights_known = True
+        return self.class_weights
 
 
 def _is_image_sized(spec: PyramidSpec) -> bool:

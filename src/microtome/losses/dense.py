@@ -17,7 +17,7 @@ def cross_entropy(
     logits: Tensor,
     classes: Tensor,
     ignore_index: int,
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored.
 
@@ -28,7 +28,7 @@ def cross_entropy(
         class_weights: K factors; the mean is then weighted, as in PyTorch.
     """
     logits, classes = logits.float(), classes.long()
-    weights = None if class_weights is None else logits.new_tensor(class_weights)
+    weights = None if class_weights is None else torch.as_tensor(class_weights).to(logits)
     total = F.cross_entropy(
         logits, classes, weight=weights, ignore_index=ignore_index, reduction="sum"
     )

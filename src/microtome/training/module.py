@@ -80,7 +80,7 @@ class TrainingModule(L.LightningModule):
         self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
 
     def learn_about(self, data: DataModule) -> None:
-        """Before training: how images are read, their statistics, and whether the model takes them.
+        """Before training: how images are read, what is in them, whether the model takes them.
 
         Raises ValueError when an image does not fit the model and when the optimiser refuses its
         arguments, and what transforms raise.
@@ -89,6 +89,7 @@ class TrainingModule(L.LightningModule):
         self.model.usage = self.model.usage._replace(**data.usage())
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())
+        self.model.head.learn_frequencies(*data.frequencies())
         for samples in data.splits.values():
             self.model.prepare([samples[0]])
 
