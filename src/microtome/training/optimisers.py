@@ -38,7 +38,7 @@ def in_words(optimizer: Optimizer) -> list[str]:
     merged: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for group in optimizer.param_groups:
         part = group["name"].split()[0].rstrip(",")
-        merged.setdefault((part, group["weight_decay"]), []).append(group)
+        merged.setdefault((part, group.get("weight_decay", 0.0)), []).append(group)
     for (part, decay), groups in merged.items():
         params = [p for group in groups for p in group["params"]]
         rates = sorted(group["lr"] for group in groups)
