@@ -249,6 +249,20 @@ def test_light_recipe_from_yaml(dims):
     assert len(images) > 10
 
 
+def test_scenes_recipe_mirrors_left_to_right_and_changes_colours():
+    (scenes,) = recipe("scenes")
+    before = make_sample(2)
+    mirrored, images = set(), set()
+    for number in range(20):
+        out = scenes(before, chance(number), CLASSES)
+        images.add(out.image.numpy().tobytes())
+        same = torch.equal(out.truth.classes, before.truth.classes)
+        assert same or torch.equal(out.truth.classes, before.truth.classes.flip(-1))
+        assert out.image.min() >= 0 and out.image.max() <= 1
+        mirrored.add(not same)
+    assert mirrored == {False, True} and len(images) == 20
+
+
 def test_none_recipe_is_empty():
     assert not recipe("none")
 

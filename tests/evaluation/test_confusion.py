@@ -10,6 +10,7 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
     multiclass_jaccard_index,
 )
+from torchmetrics.segmentation import MeanIoU
 
 from microtome.evaluation import ConfusionMatrix, confusion, scores
 
@@ -57,6 +58,16 @@ def test_equals_torchmetrics(shape, dtype):
     for name, dice, value in zip("abcde", f1.tolist(), precision.tolist(), strict=True):
         assert numbers[f"dice/{name}"] == pytest.approx(dice, abs=1e-6)
         assert numbers[f"precision/{name}"] == pytest.approx(value, abs=1e-6)
+
+
+def test_equals_the_mean_iou_of_torchmetrics_which_is_that_of_one_image():
+    random = torch.Generator().manual_seed(1)
+    truth = torch.randint(6, (1, 40, 50), generator=random)
+    result = torch.where(torch.rand(truth.shape, generator=random) < 0.6, truth, truth.roll(1))
+    peer = MeanIoU(num_classes=6, input_format="index")
+    peer.update(result, truth)
+    ours = scores(confusion(result, truth, 6), "abcdef")["miou"]
+    assert ours == pytest.approx(peer.compute().item(), abs=1e-6)
 
 
 @pytest.mark.parametrize(("count", "ignore_index"), [(300, 999), (4, -100), (300, 65535)])
