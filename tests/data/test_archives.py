@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import struct
 import warnings
 import zipfile
@@ -17,7 +18,7 @@ from written_images import COLOUR, RAMP, STACK, pixels, saved, write_tiff
 from microtome.data.folders import Folders
 from microtome.data.image_dataset import ImageDataset
 from microtome.data.records import Record
-from microtome.data.stores import ImageReadError, read_labels
+from microtome.data.stores import ImageReadError, archives, read_labels
 from microtome.data.stores.archives import (
     MAX_MEMBER,
     check_archive,
@@ -104,6 +105,22 @@ def test_loader_processes_read_the_same_whatever_way_they_start(both, method):
         for _ in range(2 if method == "fork" else 1):
             found = [sample.image for sample in loader]
             assert all(map(torch.equal, found, expected))
+
+
+def _move(archive):
+    os.lseek(archives._archive(archive).handle.fp.fileno(), 7, os.SEEK_SET)
+
+
+def test_a_forked_process_does_not_share_its_place_in_the_file(both):
+    _, archive = both
+    mine = archives._archive(archive).handle.fp.fileno()
+    os.lseek(mine, 3, os.SEEK_SET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # forking with threads
+        child = multiprocessing.get_context("fork").Process(target=_move, args=(archive,))
+        child.start()
+    child.join()
+    assert child.exitcode == 0 and os.lseek(mine, 0, os.SEEK_CUR) == 3
 
 
 def test_a_replaced_archive_is_opened_anew(tmp_path):
