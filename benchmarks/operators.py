@@ -5,7 +5,7 @@ Samples lie about two pixels (one standard deviation) from their query or tap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -110,36 +110,26 @@ def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
 
 
 def _convolution_of_torchvision(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
-    """Equal work: its convolution of each channel by itself, with ones."""
-    value, offsets, modulation = convolution_arguments(shape, channels)
+    """Equal work: its convolution of each channel by itself, with ones; its layout for it."""
+    arguments = convolution_arguments(shape, channels)
     ones = torch.ones(channels, 1, 3, 3)
+
+    def ours(*args: Tensor) -> Tensor:
+        return deform_conv(*args, 3, padding=1)
+
+    def theirs(value: Tensor, offsets: Tensor, modulation: Tensor) -> Tensor:
+        return deform_conv2d(value, offsets, ones, padding=1, mask=modulation)
 
     def channels_first(x: Tensor) -> Tensor:
         return x.flatten(3).permute(0, 3, 1, 2).contiguous()
 
-    theirs_arguments = [channels_first(x) for x in (value, offsets, modulation)]
-
-    def ours(value: Tensor, offsets: Tensor, modulation: Tensor) -> Tensor:
-        return deform_conv(value, offsets, modulation, 3, padding=1)
-
-    def theirs(*_: Tensor) -> Tensor:
-        x, moved, mask = (t.detach().requires_grad_(t.requires_grad) for t in theirs_arguments)
-        out = deform_conv2d(x, moved, ones, padding=1, mask=mask)
-        return out.permute(0, 2, 3, 1).unflatten(3, value.shape[-2:])
+    def check(a: list[Tensor], b: list[Tensor]) -> None:
+        _close([channels_first(x) for x in a], b)
 
     name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels, equal work"
-
-    def check(a: Tensor, b: Tensor) -> None:
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-
-    with torch.no_grad():
-        yield Case(
-            f"{name}: forward",
-            lambda: ours(value, offsets, modulation),
-            "torchvision",
-            lambda: theirs(),
-            check,
-        )
+    for way, run in (("forward", _forward), ("forward and backward", _both)):
+        first = run(ours, arguments), "torchvision"
+        yield Case(f"{name}: {way}", *first, run(theirs, map(channels_first, arguments)), check)
 
 
 def convolution_arguments(shape: tuple[int, ...], channels: int) -> list[Tensor]:
@@ -161,24 +151,38 @@ def _both_ways(
 ) -> Iterator[Case]:
     """Forward alone, and with every gradient."""
 
-    def forward(call: Callable[..., Tensor]) -> Callable[[], list[Tensor]]:
-        def run() -> list[Tensor]:
-            with torch.no_grad():
-                return [call(*arguments)]
+    yield Case(
+        f"{name}: forward",
+        _forward(ours, arguments),
+        peer,
+        _forward(theirs, arguments),
+        _close,
+        work,
+    )
+    name = f"{name}: forward and backward"
+    yield Case(name, _both(ours, arguments), peer, _both(theirs, arguments), _close)
 
-        return run
 
-    def both(call: Callable[..., Tensor]) -> Callable[[], list[Tensor]]:
-        leaves = [x.detach().requires_grad_() for x in arguments]
+def _forward(
+    call: Callable[..., Tensor], arguments: Iterable[Tensor]
+) -> Callable[[], list[Tensor]]:
+    given = list(arguments)
 
-        def run() -> list[Tensor]:
-            out = call(*leaves)
-            return [out.detach(), *torch.autograd.grad(out, leaves, torch.ones_like(out))]
+    def run() -> list[Tensor]:
+        with torch.no_grad():
+            return [call(*given)]
 
-        return run
+    return run
 
-    yield Case(f"{name}: forward", forward(ours), peer, forward(theirs), _close, work)
-    yield Case(f"{name}: forward and backward", both(ours), peer, both(theirs), _close)
+
+def _both(call: Callable[..., Tensor], arguments: Iterable[Tensor]) -> Callable[[], list[Tensor]]:
+    leaves = [x.detach().requires_grad_() for x in arguments]
+
+    def run() -> list[Tensor]:
+        out = call(*leaves)
+        return [out.detach(), *torch.autograd.grad(out, leaves, torch.ones_like(out))]
+
+    return run
 
 
 def _close(ours: list[Tensor], theirs: list[Tensor]) -> None:
