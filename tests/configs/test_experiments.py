@@ -140,6 +140,7 @@ HELD_OUT = {"ade20k": "val"}  # it is published without the masks of its test im
 PARTNERS = {  # options that only go together
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
+    "loss=ce_dice_balanced": ["model/head=dense"],
     "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
 }
 OPTIONS = [
