@@ -31,7 +31,9 @@ tensorboard/, checkpoints/best.ckpt and last.ckpt, visualizations/, training_his
 
 options
   --config FILE|NAME    a YAML file, or a packaged one: {experiments}
-  --ckpt_path FILE      go on from a checkpoint (also --resume); validate this checkpoint
+  --ckpt_path FILE      go on from a checkpoint, or validate it; `last`: the newest that is whole
+  --resume [FILE]       the same; alone it means `last`
+  --logger NAME         tensorboard, wandb or none; metrics.csv is always written
   --device DEVICE       cpu, cuda, cuda:0, mps
   --fast_dev_run        one batch of everything, nothing is written
   --print_config        print the resolved config and stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -35,7 +35,8 @@ class DataModule(L.LightningDataModule):
             are trained on.
         scales: lowest and highest factor that images are enlarged by before a crop is cut.
         crops_per_image: how often an epoch draws each training image; small data sets want several.
-        batch_size: crops per optimiser step and device.
+        batch_size: crops per batch and device; `auto` measures, when training starts, how many fit
+            in memory, and writes the number into the run's config.
         workers: processes that load training samples.
         seed: with the epoch and the item it determines crops and transforms.
     """
@@ -51,12 +52,12 @@ class DataModule(L.LightningDataModule):
         crop: int | list[int] | None = None,
         scales: list[float] | None = None,
         crops_per_image: int = 1,
-        batch_size: int = 8,
+        batch_size: int | Literal["auto"] = 8,
         workers: int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if min(batch_size, crops_per_image) < 1 or workers < 0:
+        if (batch_size != "auto" and batch_size < 1) or crops_per_image < 1 or workers < 0:
             raise ValueError(
                 "expected batch_size >= 1, crops_per_image >= 1 and workers >= 0, "
                 f"got {batch_size}, {crops_per_image} and {workers}"
@@ -71,7 +72,8 @@ class DataModule(L.LightningDataModule):
         train.transforms = (*train.transforms, *resized, *cropped, *transforms)
         train.seed = seed
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.batch_size: int | Literal["auto"] = batch_size
+        self.workers, self.seed = workers, seed
         self.crops = crops_per_image * len(train)
         self._seen: Window | None = None  # pixels of the files that a crop shows
         if crop is not None and resize is None:
@@ -86,7 +88,7 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled crops; the last incomplete batch waits for another epoch's order."""
         data = self.splits["train"]
-        batch = min(self.batch_size, self.crops)
+        batch = 1 if self.batch_size == "auto" else min(self.batch_size, self.crops)
         options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
         return ResumableLoader(
             data,

@@ -20,6 +20,7 @@ from lightning.pytorch import Trainer
 from ..data.datamodule import DataModule
 from ..data.stores import ImageReadError
 from ..files import CorruptFileError
+from .loggers import Name
 from .module import TrainingModule
 from .pictures import SamplePictures
 
@@ -62,7 +63,7 @@ def make_parser() -> ArgumentParser:
         "--monitor", type=str, default="val/miou", help="the metric of the best checkpoint"
     )
     parser.add_argument(
-        "--ckpt_path", type=str | None, default=None, help="go on from, or validate"
+        "--ckpt_path", type=str | None, default=None, help="start from: a file, or `last`"
     )
     parser.add_argument(
         "--val_every_steps",
@@ -81,6 +82,9 @@ def make_parser() -> ArgumentParser:
         type=int | None,
         default=None,
         help="end the run after so many validations in which `monitor` got no better",
+    )
+    parser.add_argument(
+        "--logger", type=Name, default="tensorboard", help="where curves go beside metrics.csv"
     )
     parser.add_class_arguments(SamplePictures, "pictures", skip={"folder"}, instantiate=False)
     parser.add_class_arguments(

@@ -13,7 +13,6 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..data.datamodule import DataModule
@@ -21,9 +20,11 @@ from ..evaluation import scores
 from ..files import whole
 from ..models.frozen import State
 from .advice import advising
+from .batch_size import AUTO, largest_batch
 from .checkpoint import Header, WholeFiles, keepers
 from .history import History
 from .logbook import introduce, logged, quiet
+from .loggers import finish, make_logger
 from .module import TrainingModule
 from .parser import ConfigError, make_parser, parse, plain, refusing
 from .pictures import SamplePictures
@@ -103,9 +104,17 @@ def _fit(
     options = built.trainer.as_dict() | live
     with refusing():
         callbacks = steering(built, options)
+        if options["logger"] is None:
+            options["logger"] = make_logger(built.logger, folder, resolved)
     if folder is not None:
         callbacks += _recorders(built, folder, resolved)
+        if options["logger"]:
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
     trainer = _trainer(options, folder, callbacks)
+    if built.data.batch_size == AUTO:
+        with refusing():
+            size = largest_batch(built.model, built.data, trainer)
+        built.data.batch_size = resolved["data"]["init_args"]["batch_size"] = size
     if folder is not None and leads():
         with refusing(), whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
@@ -114,6 +123,7 @@ def _fit(
         introduce(built, trainer, folder)
         with advising(built, trainer, folder):
             trainer.fit(built.model, built.data, ckpt_path=start, weights_only=True)
+        finish(trainer.loggers)
         log.info(f"done       {folder or 'the trial'}")
     return Run(built.model, built.data, folder, _figures(trainer))
 
@@ -121,7 +131,7 @@ def _fit(
 def _validate(built: Namespace, start: Path | None, live: dict[str, Any]) -> Run:
     if start is None:
         raise ConfigError("validate needs --ckpt_path FILE, and there is none yet")
-    trainer = _trainer(built.trainer.as_dict() | live, None, [])
+    trainer = _trainer(built.trainer.as_dict() | {"logger": False} | live, None, [])
     built.model.eval()
     with advising(built, trainer, None):
         trainer.validate(built.model, built.data, start, verbose=False, weights_only=True)
@@ -140,7 +150,6 @@ def _recorders(built: Namespace, folder: Path, resolved: dict[str, Any]) -> list
         Header(facts),
         SamplePictures(folder / "visualizations", **built.pictures.as_dict()),
         History(folder),
-        LearningRateMonitor(logging_interval="step"),
         *keepers(folder / "checkpoints", monitor, better(monitor), by_steps),
         StopOnSignal(folder / "checkpoints" / f"{LAST}.ckpt"),
     ]
@@ -152,10 +161,6 @@ def _trainer(options: dict[str, Any], folder: Path | None, callbacks: list[Callb
     options["enable_progress_bar"] = terminal
     if terminal:
         callbacks = [*callbacks, RichProgressBar()]
-    if options["logger"] is None:
-        options["logger"] = (
-            TensorBoardLogger(folder, name="tensorboard", version="") if folder else False
-        )
     options["enable_checkpointing"] = folder is not None
     with refusing():
         return Trainer(**options, callbacks=callbacks, default_root_dir=folder)
