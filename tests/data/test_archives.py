@@ -26,6 +26,7 @@ from microtome.data.stores.archives import (
     is_folder,
     opened,
     size_of,
+    text_of,
 )
 from microtome.structures import Classes
 
@@ -165,6 +166,27 @@ def test_equal_names_and_other_methods_are_refused(tmp_path):
         archive.writestr("a", "1" * 99)
     with pytest.raises(ImageReadError, match="another method"):
         check_archive(tmp_path / "y.zip")
+
+
+def test_names_are_read_as_they_are_listed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("./a/b.txt", "a//c.txt", "a/10:30.txt"):
+            archive.writestr(name, name)
+    found = list(files_below(tmp_path / "x.zip" / "a"))
+    assert [file.name for file in found] == ["10:30.txt", "b.txt", "c.txt"]
+    assert all(text_of(file).endswith(file.name) for file in found)
+    assert check_archive(tmp_path / "x.zip") == 3
+
+
+def test_what_is_not_read_spoils_nothing(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "1")
+        archive.writestr("b.txt", "1" * 99, zipfile.ZIP_BZIP2)
+    assert text_of(tmp_path / "x.zip" / "a.txt") == "1"
+    with pytest.raises(ImageReadError, match=r"b\.txt.*another method"):
+        text_of(tmp_path / "x.zip" / "b.txt")
+    with pytest.raises(ImageReadError, match=r"is refused.*b\.txt.*another method"):
+        check_archive(tmp_path / "x.zip")
 
 
 def _patched(path, field, value):

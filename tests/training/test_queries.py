@@ -8,6 +8,7 @@ import yaml
 
 from microtome.cli import main
 from microtome.data.report import Report, SplitReport, enough_queries
+from microtome.training.parser import ConfigError
 from microtome.training.queries import too_few_queries
 from microtome.training.run import run
 from small_runs import tiny_config
@@ -34,7 +35,7 @@ def report(*objects, crowd=None, names=("background", "gland")):
         ({"task": "instance"}, report(7, 101, crowd=60), None),
         ({"task": "instance", "num_queries": 4}, report(2, 9, crowd=5), "5 objects .* 4 queries"),
         ({}, report(7, 101), None),
-        ({"num_queries": 1}, report(), "2 classes .* 1 queries"),
+        ({"num_queries": 1}, report(7), None),
     ],
 )
 def test_queries_against_objects(options, found, said):
@@ -65,8 +66,9 @@ def test_fit_and_inspect_warn(tissue, tmp_path, caplog, capsys):
     told = capsys.readouterr().out
     assert "objects in one training crop: heads of queries want `num_queries: 100`" in told
     assert "warning: up to" in told and "the head has 1 queries" in told
-    segmenter["head"]["init_args"]["task"] = "semantic"
     with caplog.at_level(logging.WARNING, logger="microtome"):
-        run("fit", settings)
+        with pytest.raises(
+            ConfigError, match="answers with objects cannot be: take `task: semantic`"
+        ):
+            run("fit", settings)
     assert any("the head has 1 queries" in r.message for r in caplog.records)
-    assert any("classes are seen at once" in r.message for r in caplog.records)

@@ -12,6 +12,7 @@ from scipy.ndimage import find_objects
 from ..geometry import per_axis
 from .truth import Integers
 
+MOST_IDS = 1 << 22
 Window = int | Sequence[int]  # pixels, one number or one per axis
 
 
@@ -39,7 +40,7 @@ def most_met(layers: Integers, window: Window | None) -> int | None:
                 at = tuple(end[which] for end, which in zip(ends, corner, strict=True))
                 steps[at] += (-1) ** sum(corner)
     for axis in range(steps.ndim):
-        steps = steps.cumsum(axis)
+        np.cumsum(steps, axis, out=steps)  # in place: volumes are large
     return int(steps.max())
 
 
@@ -51,6 +52,8 @@ def seen_at_once(crop: Window, lowest_scale: float) -> Window:
 
 
 def _boxes(ids: Integers) -> list[tuple[slice, ...]]:
-    values, dense = np.unique(ids, return_inverse=True)
-    first = 0 if len(values) and values[0] == 0 else 1
-    return list(find_objects(dense.reshape(ids.shape) + first))
+    """The bounding box of each object; `find_objects` keeps a list as long as the highest id."""
+    if ids.max(initial=0) > MOST_IDS:
+        values, dense = np.unique(ids, return_inverse=True)
+        ids = dense.reshape(ids.shape) + (0 if values[0] == 0 else 1)
+    return [box for box in find_objects(ids) if box is not None]

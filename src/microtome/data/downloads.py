@@ -92,7 +92,8 @@ def download(file: Published, folder: Path, progress: Progress = lambda done, to
         if target.exists():
             _verify(target, file, "remove it to fetch it again")
             return target
-        _fetch(file, part, progress)
+        if not _is_published(part, file):
+            _fetch(file, part, progress)
         try:
             _verify(part, file, "it was removed; try again")
         except DownloadError:
@@ -103,6 +104,15 @@ def download(file: Published, folder: Path, progress: Progress = lambda done, to
     except (OSError, HTTPException, ValueError) as error:
         raise DownloadError(f"{file.name}: {error or type(error).__name__}") from error
     return target
+
+
+def _is_published(part: Path, file: Published) -> bool:
+    """Whether a part is already all there is."""
+    try:
+        _verify(part, file, "")
+    except (DownloadError, FileNotFoundError):
+        return False
+    return bool(file.hashes)
 
 
 def _fetch(file: Published, part: Path, progress: Progress) -> None:

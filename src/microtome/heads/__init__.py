@@ -26,10 +26,12 @@ class Head(Part, Generic[P]):
     Attributes:
         weights: the weight of each loss; `losses` returns exactly these keys.
         fullgraph: whether `forward` without targets compiles as one graph.
+        scored: whether `decode` gives scores of every class, which tiles are blended by.
     """
 
     weights: Mapping[str, float]
     fullgraph: bool = True
+    scored: bool = True
 
     @abstractmethod
     def forward(self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None) -> P:

@@ -129,6 +129,7 @@ class MaskClassification(Head[MaskPrediction]):
         self.weights = checked_weights(weights, WEIGHTS)
         self.sampling = sampling or PointSampling()
         self.no_object, self.min_score = no_object, min_score
+        self.scored = task == "semantic"
 
     def losses(
         self,

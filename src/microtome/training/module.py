@@ -82,9 +82,15 @@ class TrainingModule(L.LightningModule):
     def learn_about(self, data: DataModule) -> None:
         """Before training: how images are read, what is in them, whether the model takes them.
 
-        Raises ValueError when an image does not fit the model and when the optimiser refuses its
-        arguments, and what transforms raise.
+        Raises ValueError when an image does not fit the model, when the optimiser refuses its
+        arguments, and for a head whose answers cannot be put together from tiles; and what
+        transforms raise.
         """
+        if not self.model.head.scored:
+            raise ValueError(
+                "runs are validated tile by tile, and a head that answers with objects cannot be: "
+                "take `task: semantic`, or train in Python and use Segmenter.predict_samples"
+            )
         build_optimizer(self.make_optimizer, self._groups())
         self.model.usage = self.model.usage._replace(**data.usage())
         if self.model.needs_statistics:

@@ -15,19 +15,15 @@ _HEAD = "model.segmenter.init_args.head"
 def too_few_queries(config: Mapping[str, Any], report: Report) -> str:
     """Say that a config's head has fewer queries than one crop can hold objects; else "".
 
-    In a semantic task the masks are those of classes.
+    In a semantic task a query is for a class of the image, of which there are few.
     """
     options = _options(config)
-    count = options.get("num_queries")
-    if count is None:
-        return ""
-    semantic = options.get("task") == "semantic"
-    most, of = (len(report.names), "classes") if semantic else (report.most_objects, "objects")
-    if count >= most:
+    count, most = options.get("num_queries"), report.most_objects
+    if count is None or count >= most or options.get("task") == "semantic":
         return ""
     return (
-        f"up to {most} {of} are seen at once, but the head has {count} queries, so that the others "
-        f"are never found: {_HEAD}.init_args.num_queries={enough_queries(most)}"
+        f"up to {most} objects are seen at once, but the head has {count} queries, so that the "
+        f"others are never found: {_HEAD}.init_args.num_queries={enough_queries(most)}"
     )
 
 

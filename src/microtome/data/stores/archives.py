@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ MAX_MEMBER = 1 << 30  # bytes of one member, held in memory
 MAX_RATIO = 1100  # deflate cannot reach 1033
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
+_OUTSIDE = re.compile(r"^[A-Za-z]:|[\\\0]")  # a drive; what Windows takes for a slash
 _LISTED = 5  # problems told of one archive
 
 
@@ -98,7 +100,9 @@ def check_archive(archive: Path) -> int:
 
     Raises ImageReadError listing what is wrong.
     """
-    return len(_archive(archive).members)
+    members = _archive(archive).members
+    _refuse(archive, [f"{n!r}: {why}" for n, info in members.items() if (why := _locked(info))])
+    return len(members)
 
 
 def _inside(path: Path) -> tuple[Path, str] | None:
@@ -118,8 +122,9 @@ def _names_below(archive: Path, folder: str) -> Iterator[str]:
 def _member(path: Path, archive: Path, name: str) -> bytes:
     table = _archive(archive)
     info = table.members.get(name)
-    if info is None:
-        raise ImageReadError(path, f"no such file in {archive.name}")
+    why = f"no such file in {archive.name}" if info is None else _locked(info)
+    if info is None or why:
+        raise ImageReadError(path, why or "")
     with table.handle.open(info) as member:
         return member.read(info.file_size)
 
@@ -137,27 +142,37 @@ def _opened_once(file: str, process: int, changed: int, size: int) -> Archive:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ImageReadError(file, f"is no zip file, or damaged ({error})") from None
     infos = [info for info in handle.infolist() if not info.is_dir()]
-    wrong = [f"{info.filename!r}: {why}" for info in infos if (why := _refusal(info))]
-    members = {info.filename: info for info in sorted(infos, key=lambda info: info.filename)}
+    wrong = [f"{info.filename!r}: {why}" for info in infos if (why := _escape(info))]
+    members = {PurePosixPath(info.filename).as_posix(): info for info in infos}
     if len(members) < len(infos):
         wrong.append("holds two files of one name")
     if sum(info.compress_size for info in infos) > size:
         wrong.append("its files overlap: together they claim more bytes than it has")
     if wrong:
         handle.close()
+    _refuse(file, wrong)
+    return Archive(handle, dict(sorted(members.items())))
+
+
+def _refuse(file: str | Path, wrong: list[str]) -> None:
+    if wrong:
         more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         raise ImageReadError(file, "is refused: " + "; ".join(wrong[:_LISTED]) + more)
-    return Archive(handle, members)
 
 
-def _refusal(info: zipfile.ZipInfo) -> str | None:
-    """Why a member is not read: nothing that could lead out of the archive or fill the memory."""
-    parts = PurePosixPath(info.filename).parts
-    if info.filename.startswith("/") or ".." in parts or any(c in info.filename for c in "\\:\0"):
+def _escape(info: zipfile.ZipInfo) -> str | None:
+    """Why a member spoils the whole archive: it could lead out of it."""
+    name = info.filename
+    if name.startswith("/") or ".." in PurePosixPath(name).parts or _OUTSIDE.search(name):
         return "its name leads out of the archive"
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         return "is a link or a device"
+    return None
+
+
+def _locked(info: zipfile.ZipInfo) -> str | None:
+    """Why a member is not unpacked: it could fill the memory, or needs what we do not have."""
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if info.compress_type not in _METHODS:
