@@ -66,9 +66,9 @@ def test_fit_and_inspect_warn(tissue, tmp_path, caplog, capsys):
     told = capsys.readouterr().out
     assert "objects in one training crop: heads of queries want `num_queries: 100`" in told
     assert "warning: up to" in told and "the head has 1 queries" in told
-    with caplog.at_level(logging.WARNING, logger="microtome"):
-        with pytest.raises(
-            ConfigError, match="answers with objects cannot be: take `task: semantic`"
-        ):
-            run("fit", settings)
+    with (
+        caplog.at_level(logging.WARNING, logger="microtome"),
+        pytest.raises(ConfigError, match="answers with objects cannot be: take `task: semantic`"),
+    ):
+        run("fit", settings)
     assert any("the head has 1 queries" in r.message for r in caplog.records)
