@@ -23,7 +23,7 @@ def config(class_path=MASKS, **options):
 
 
 def report(*objects, crowd=None, names=("background", "gland")):
-    split = SplitReport(len(objects), len(objects), None, None, (), (), (), objects, crowd)
+    split = SplitReport(len(objects), len(objects), None, None, (), (), (), (), objects, crowd)
     return Report((), (), {"train": split}, names, (), (), "")
 
 
