@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME …]`: time our code beside its peers, same work, same run.
 
-Each benchmark is a module with `cases()`, and `memory()` where memory is compared; figures go to
-`benchmarks/results/NAME.json` and `NAME.md`.
+Each benchmark is a module with `cases()`, `memory()` where memory is compared, and `growth()` where
+time is followed over sizes; figures go to `benchmarks/results/NAME.json` and `NAME.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from pathlib import Path
 
 from .harness import SETTINGS, Probe, compare, limits, machine, markdown, share_of_limit
 
-BENCHMARKS = ("boxes", "confusion", "sliding_window", "operators", "matching", "mask2former")
+BENCHMARKS = (
+    "boxes",
+    "confusion",
+    "sliding_window",
+    "operators",
+    "matching",
+    "mask2former",
+    "backbones",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -39,8 +47,8 @@ def run(name: str) -> dict:
     rows = [compare(case, probe) for case in module.cases()]
     for row in rows:
         row["of_limit"] = share_of_limit(row, able)
-    memory = list(module.memory()) if hasattr(module, "memory") else []
-    return {"machine": machine(), "limits": able, "cases": rows, "memory": memory}
+    more = {k: list(getattr(module, k)()) for k in ("memory", "growth") if hasattr(module, k)}
+    return {"machine": machine(), "limits": able, "cases": rows, **more}
 
 
 if __name__ == "__main__":
