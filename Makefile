@@ -38,6 +38,7 @@ test: setup
 test-slow: setup
 	-$(MAKE) --no-print-directory ops
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -rs tests/ops tests/layers
 
 check: setup
 	$(BIN)/ruff check .

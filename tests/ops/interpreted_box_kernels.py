@@ -103,6 +103,19 @@ def test_deterministic_sums_have_no_order():
     assert back[0].equal(back[1]) and one.isfinite().all()
 
 
+@pytest.mark.parametrize("image", [-1, 2])
+def test_an_image_that_does_not_exist_is_an_error(image):
+    """Before memory is touched that is not the maps', forwards and backwards."""
+    maps, rois = test_roi_align.arguments(2)
+    index = torch.full_like(rois.image_index, image)
+    how = list(rois.stride), rois.samples, False
+    with pytest.raises(RuntimeError, match="image_index must be 0 to 1"):
+        roi_align.forward(maps, rois.boxes, index, rois.output, *how)
+    grad = torch.zeros(len(index), 5, *rois.output)
+    with pytest.raises(RuntimeError, match="image_index must be 0 to 1"):
+        roi_align.backward(grad, rois.boxes, index, maps.shape, *how)
+
+
 def test_no_boxes():
     maps, rois = test_roi_align.arguments(2, count=0)
     how = rois.boxes, rois.image_index, rois.output, list(rois.stride), rois.samples, False

@@ -105,12 +105,41 @@ def test_nothing_asked_nothing_answered(dims):
 
 
 @DIMS
-def test_far_and_impossible_places_are_zero(dims):
+def test_far_places_are_zero(dims):
     samples, _ = attending(dims, "locations")
-    for place in (9.0, -1e30, torch.inf, torch.nan):
+    for place in (9.0, -1e30):
         far = samples._replace(places=torch.full_like(samples.places, place))
         assert launch.forward(far).eq(0).all()
         assert launch.backward(launch.forward(far) + 1, far)[0].eq(0).all()
+
+
+@DIMS
+@pytest.mark.parametrize("kind", ["locations", "around"])
+@pytest.mark.parametrize("spoilt", ["places", "weights"])
+def test_what_is_not_finite_is_not_hidden(dims, kind, spoilt):
+    """Though the sample lies beyond the border; the reference says so, too."""
+    for number in (torch.nan, torch.inf):
+        samples, define = attending(dims, kind)
+        samples.places[0, 1, 0, 0, 0] = 9
+        getattr(samples, spoilt).view(*samples.weights.shape, -1)[0, 1, 0, 0, 0, -1] = number
+        leaves = [x.clone().requires_grad_() for x in (samples.value, *samples[2:4])]
+        theirs = define(*leaves)
+        with np.errstate(invalid="ignore"):
+            ours = launch.forward(samples)
+            back = launch.backward(torch.ones_like(ours), samples)
+        assert ours[0, 1, 0].isnan().all()
+        torch.testing.assert_close(ours, theirs, equal_nan=True, rtol=1e-4, atol=1e-4)
+        grads = torch.autograd.grad(theirs.sum(), leaves)
+        assert all(x.isnan().equal(y.isnan()) for x, y in zip(back, grads, strict=True))
+
+
+def test_exact_sums_of_nothing():
+    """No levels: there is nothing to weigh; `grad` is there all the same."""
+    samples, _ = attending(2, "locations")
+    none = samples._replace(
+        places=samples.places[:, :, :, :0], weights=samples.weights[:, :, :, :0]
+    )
+    assert launch._scale(launch.forward(samples), none).isfinite()
 
 
 @DIMS

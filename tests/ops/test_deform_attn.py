@@ -187,6 +187,8 @@ def test_all_that_does_not_fit_is_listed():
         deform_attn(value, shapes[:1], locations, weights)
     with pytest.raises(ValueError, match=r"weights are \[2, 3, 2, 2, 2\], got \[2, 3, 2, 2\]"):
         deform_attn(value, shapes, locations, weights[..., 0])
+    with pytest.raises(ValueError, match=r"sizes of levels are at least 1, got \[\(-4, -5\)"):
+        deform_attn(value, [(-4, -5), shapes[1]], locations, weights)
     with pytest.raises(ValueError, match="batch 2 and 2 heads"):
         deform_attn(value[:1], shapes, locations, weights)
     with pytest.raises(ValueError, match=r"value is \[B, N, H, C\]"):
@@ -231,8 +233,8 @@ def test_doctor_knows_every_backend():
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("place", [9.0, -1e30, torch.inf, torch.nan])
-def test_impossible_places_are_zero(dims, place):
+@pytest.mark.parametrize("place", [9.0, -1e30])
+def test_far_places_are_zero(dims, place):
     """In C++: no memory is touched, no gradients; what is at the border stays out, too."""
     if KNOWN["deform_attn"]["cpu"]:
         pytest.skip(KNOWN["deform_attn"]["cpu"])
@@ -241,6 +243,40 @@ def test_impossible_places_are_zero(dims, place):
     out = deform_attn(value, shapes, torch.full_like(locations, place), weights)
     assert out.eq(0).all()
     assert torch.autograd.grad(out.sum(), value)[0].eq(0).all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("form", ["locations", "around"])
+@pytest.mark.parametrize("spoilt", ["places", "weights"])
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_not_hidden(backend, dims, form, spoilt, number):
+    """Though the sample lies beyond the border: the answer is nan, alone, and gradients are."""
+    if KNOWN["deform_attn"][backend]:
+        pytest.skip(KNOWN["deform_attn"][backend])
+    value, shapes, locations, weights = arguments(dims)
+    call, rest = deform_attn, [locations, weights]
+    if form == "around":
+        call = deform_attn_around
+        *_, points, offsets, logits = around(arguments(dims))
+        rest = [offsets, logits, points]
+    if form == "around" and spoilt == "weights" and number == -torch.inf:
+        return  # a logit that switches a sample off
+    rest[0][0, 1, 0, 0, 0] = 99
+    rest[spoilt == "weights"].view(*rest[1].shape, -1)[0, 1, 0, 0, 0, -1] = number
+    leaves = [x.requires_grad_() for x in (value, *rest)]
+    value, *tensors = leaves
+    order = tensors if form == "locations" else [tensors[2], *tensors[:2]]
+
+    def run(name):
+        with using(deform_attn=name):
+            out = call(value, shapes, *order)
+            return out, *torch.autograd.grad(out.sum(), leaves)
+
+    ours = run(backend)
+    assert ours[0].isnan().sum() == CHANNELS and ours[0][0, 1, 0].isnan().all()
+    for x, y in zip(ours, run("reference"), strict=True):
+        torch.testing.assert_close(x, y, equal_nan=True, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_one_of_other_sources_is_not_loaded(elsewhere):
     assert library.lacking().startswith("built from other sources")
 
 
+@pytest.mark.parametrize("stamp", ["", '{"sources": "4f', "[]"])
+def test_without_a_whole_stamp_it_is_not_built(elsewhere, stamp):
+    (elsewhere / "microtome_ops.so").touch()
+    (elsewhere / "microtome_ops.json").write_text(stamp)
+    assert library.lacking() == "not built; type: python -m microtome.ops.build"
+
+
 def test_a_broken_one_is_a_reason_not_a_crash(elsewhere):
     (elsewhere / "microtome_ops.so").write_bytes(b"no library")
     stamp = {"sources": library.digest(library.sources())}
@@ -56,6 +64,21 @@ def test_building_without_a_compiler_says_so(monkeypatch, capsys):
     assert "no C++ compiler found" in capsys.readouterr().out
 
 
+def test_the_compiler_may_be_several_words(monkeypatch):
+    monkeypatch.setenv("CXX", f"{sys.executable} -m wrapped")
+    assert build.find_compiler() == [sys.executable, "-m", "wrapped"]
+
+
+def test_an_old_compiler_is_told_in_a_line(tmp_path, monkeypatch, capsys):
+    old = tmp_path / "g++-11"
+    old.write_text("#!/bin/sh\n[ $1 = --version ] && echo 'g++ 11.4.0' || cat > /dev/null\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("CXX", str(old))
+    assert build.main() == 1
+    expected = f"the C++ operators need GCC 12 or newer, or clang; {old} is g++ 11.4.0\n"
+    assert capsys.readouterr().out == expected
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_what_warms_the_cache_runs(dims):
     """Here on the processor; without a GPU there is nothing to warm."""
@@ -68,8 +91,9 @@ def test_what_warms_the_cache_runs(dims):
 @pytest.mark.slow
 def test_it_builds_and_loads_and_only_what_changed_is_compiled_again(elsewhere):
     compiler = build.find_compiler()
-    assert compiler is not None
+    assert compiler is not None and not build.unfit(compiler)
     assert build.build(compiler) == len(list(library.ROOM.glob("*/cpu.cpp")))
     assert library.lacking() == ""
     assert library.built_with()["sources"] == library.digest(library.sources())
     assert build.build(compiler) == 0
+    assert str(library.ROOM).encode() not in library.LIBRARY.read_bytes()

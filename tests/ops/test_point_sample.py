@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis.strategies import integers, sampled_from
 from scipy.ndimage import map_coordinates
 from transformers.models.mask2former.modeling_mask2former import sample_point
 
+from microtome.ops import using
 from microtome.ops.point_sample import BACKENDS, point_sample
 from microtome.testing import OperatorContract
 
@@ -31,6 +33,19 @@ class TestPointSample(OperatorContract):
 
     def empty(self, spatial_dims):
         return arguments(spatial_dims, count=0)
+
+    def drawn(self, draw, spatial_dims):
+        """Channels beside whole vectors, points anywhere, no images or points among them."""
+        random = torch.Generator().manual_seed(draw(integers(0, 9)))
+        shape = [draw(integers(1, 5)) for _ in range(spatial_dims)]
+        batch, channels = draw(integers(0, 3)), draw(sampled_from([1, 3, 8, 16, 17, 33, 70]))
+        maps = torch.randn(batch, channels, *shape, generator=random)
+        points = torch.rand(batch, draw(integers(0, 70)), spatial_dims, generator=random)
+        return maps, 2 * points - 0.5
+
+    def operations(self, maps, points):
+        operator = torch.ops.microtome.point_sample
+        return [(operator, (maps, points, False)), (operator, (maps, points, True))]
 
 
 def test_in_two_dimensions_it_is_that_of_transformers():
@@ -63,6 +78,30 @@ def test_nearest_keeps_classes_whole():
     points = torch.tensor([[[0.49], [0.51]]])
     assert point_sample(maps, points, "nearest").flatten().tolist() == [1, 7]
     assert point_sample(maps, points).flatten().tolist() == pytest.approx([3.88, 4.12])
+
+
+@pytest.mark.parametrize("name", [b.name for b in BACKENDS])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("place", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("channels", [3, 40])
+def test_a_point_that_is_not_finite_is_nan(name, dims, mode, place, channels):
+    """On whichever axis, though another one lies beyond the border; its neighbours are as ever."""
+    lacking = {b.name: b.lacking for b in BACKENDS}[name]
+    if lacking:
+        pytest.skip(lacking)
+    maps, points = arguments(dims)
+    maps = torch.cat([maps] * 14, 1)[:, :channels].requires_grad_()
+    points[:, 1] = 9
+    points[:, 1, -1] = place
+    fine = point_sample(maps, points[:, [0, 2]], mode)
+    points.requires_grad_()
+    with using(point_sample=name):
+        out = point_sample(maps, points, mode)
+        by_maps, by_points = torch.autograd.grad(out.sum(), (maps, points))
+    assert out[:, :, 1].isnan().all() and by_points[:, 1].isnan().all()
+    torch.testing.assert_close(out[:, :, [0, 2]], fine)
+    assert by_maps.isfinite().all() and by_points[:, [0, 2, 3, 4, 5]].isfinite().all()
 
 
 def test_all_that_does_not_fit_is_listed():

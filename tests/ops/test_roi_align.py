@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torchvision
+from hypothesis.strategies import floats, integers, sampled_from
 from torch.nn import functional as F
 
 from microtome.ops import using
@@ -13,11 +14,13 @@ from microtome.testing import OperatorContract
 
 SHAPES = {1: (9,), 2: (6, 8), 3: (4, 6, 5)}
 OUTPUTS = {1: (3,), 2: (3, 2), 3: (2, 3, 2)}
-USABLE = [b.name for b in BACKENDS if b.name != "gpu" and not b.lacking]  # tensors lie on CPUs
+HERE = {b.name: b.lacking for b in BACKENDS if b.name != "gpu"}  # tensors lie on CPUs
 
 
-@pytest.fixture(params=USABLE)
+@pytest.fixture(params=HERE)
 def backend(request):
+    if HERE[request.param]:
+        pytest.skip(HERE[request.param])
     with using(roi_align=request.param):
         yield request.param
 
@@ -62,6 +65,28 @@ class TestRoiAlign(OperatorContract):
 
     def empty(self, spatial_dims):
         return arguments(spatial_dims, count=0)
+
+    def drawn(self, draw, spatial_dims):
+        """Channels beside whole vectors, boxes anywhere, cells of any number; or no boxes."""
+        random = torch.Generator().manual_seed(draw(integers(0, 9)))
+        shape, output, stride = (
+            [draw(sizes) for _ in range(spatial_dims)]
+            for sizes in (integers(1, 6), integers(1, 4), floats(0.5, 8))
+        )
+        channels = draw(sampled_from([1, 3, 8, 16, 17, 33, 70]))
+        batch, count = draw(integers(1, 3)), draw(integers(0, 9))
+        maps = torch.randn(batch, channels, *shape, generator=random)
+        boxes = 80 * torch.rand(count, 2 * spatial_dims, generator=random) - 20
+        index = torch.randint(batch, (count,), generator=random)
+        return maps, Rois(boxes, index, tuple(output), tuple(stride), draw(integers(1, 3)))
+
+    def operations(self, maps, rois):
+        boxes, index, output, stride, samples = rois
+        how = boxes, index, list(output), list(stride), samples
+        return [
+            (torch.ops.microtome.roi_align, (maps, *how, False)),
+            (torch.ops.microtome.roi_align, (maps.movedim(1, -1).contiguous(), *how, True)),
+        ]
 
 
 def torchvision_roi_align(maps, rois):
@@ -174,6 +199,21 @@ def test_an_image_that_does_not_exist_is_an_error(backend, index):
         roi_align(maps, *replace(rois, image_index=torch.full((7,), index)))
 
 
+@pytest.mark.parametrize("place", [torch.nan, torch.inf])
+def test_a_box_that_is_not_finite_is_an_error(backend, place):
+    maps, rois = arguments(2)
+    rois.boxes[3, 2] = place
+    with pytest.raises(RuntimeError, match="a box is not finite"):
+        roi_align(maps, *rois)
+
+
+@pytest.mark.parametrize("stride", [0.0, -4.0, torch.nan, torch.inf, (4.0, 0.0)])
+def test_strides_are_above_zero_and_finite(stride):
+    maps, rois = arguments(2)
+    with pytest.raises(ValueError, match="strides are above 0 and finite, got"):
+        roi_align(maps, *replace(rois, stride=stride))
+
+
 def test_boxes_get_no_gradient(backend):
     maps, rois = arguments(2)
     boxes = rois.boxes.requires_grad_()
@@ -236,7 +276,7 @@ def test_half_precision_gradients_are_rounded_once(backend, dims, dtype):
     torch.testing.assert_close(ours, exact.to(dtype), rtol=2**-7, atol=1e-3)
 
 
-@pytest.mark.skipif("cpu" not in USABLE, reason="the C++ operators are not built")
+@pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck
 @pytest.mark.parametrize("last", [False, True])
 def test_torch_finds_no_fault_in_the_operator(last):

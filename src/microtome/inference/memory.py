@@ -9,6 +9,7 @@ SIGNS = (
     "MPS backend out of memory",
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "std::bad_alloc",  # the C++ operators' own memory
     "is killed by signal: Killed",  # a loader's process; hardly anything else kills one
 )
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +35,7 @@ FLAGS = (
     "-Wno-psabi",  # vectors never cross a function that is not inlined
     "-Wno-unknown-pragmas",
     "-DTORCH_TARGET_VERSION=0x020a000000000000",  # PyTorch 2.10
+    f"-ffile-prefix-map={ROOM}=microtome/ops",  # errors name no folder of this machine
 )
 
 
@@ -47,22 +50,45 @@ def main() -> int:
         )
         return 1
     try:
+        wrong = unfit(compiler)
+        if wrong:
+            _say(wrong)
+            return 1
         compiled = build(compiler)
     except subprocess.CalledProcessError as error:
-        _say(f"{' '.join(map(str, error.cmd))}\n{error.stderr}")
+        _say(f"{shlex.join(map(str, error.cmd))}\n{error.stderr}")
         return 1
     seconds = time.perf_counter() - began
     _say(f"{LIBRARY}: {compiled} of {len(_units())} objects compiled, {seconds:.0f} s")
     return 0
 
 
-def find_compiler() -> str | None:
-    """Path of the C++ compiler, `$CXX` first."""
-    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+def find_compiler() -> list[str] | None:
+    """Words of the command that compiles C++: `$CXX` first, which may be several (`ccache g++`)."""
+    commands = [shlex.split(os.environ.get("CXX", "")), ["c++"], ["g++"], ["clang++"]]
+    return next(
+        ([found, *words[1:]] for words in commands if words and (found := shutil.which(words[0]))),
+        None,
+    )
 
 
-def build(compiler: str) -> int:
+def unfit(compiler: Sequence[str]) -> str:
+    """Why the compiler will not do, "" when it will: the kernels permute vectors by a builtin."""
+    probe = "__has_builtin(__builtin_shufflevector)"  # itself unknown before GCC 10
+    told = subprocess.run(
+        [*compiler, "-E", "-P", "-x", "c++", "-"],
+        input=f"#ifdef __has_builtin\n#if {probe}\nfit\n#endif\n#endif\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "fit" in told.stdout.split():
+        return ""
+    version = _run([*compiler, "--version"]).splitlines()[0]
+    return f"the C++ operators need GCC 12 or newer, or clang; {shlex.join(compiler)} is {version}"
+
+
+def build(compiler: Sequence[str]) -> int:
     """Bring the library up to date; return how many objects had to be compiled.
 
     Raises subprocess.CalledProcessError when the compiler fails.
@@ -75,7 +101,7 @@ def build(compiler: str) -> int:
     torch_libs = Path(torch.__file__).parent / "lib"
     with whole(LIBRARY) as part:  # a process that has the old one open keeps it
         link: list[str | Path] = [
-            compiler,
+            *compiler,
             "-shared",
             *objects.values(),
             f"-L{torch_libs}",
@@ -88,7 +114,7 @@ def build(compiler: str) -> int:
     told = {
         "sources": digest(sources()),
         "torch": torch.__version__,
-        "compiler": _run([compiler, "--version"]).splitlines()[0],
+        "compiler": _run([*compiler, "--version"]).splitlines()[0],
     }
     with whole(STAMP) as path:
         path.write_text(json.dumps(told))
@@ -99,10 +125,10 @@ def _units() -> list[Path]:
     return sorted(ROOM.glob("*/cpu.cpp"))
 
 
-def _compile(compiler: str, unit: Path, to: Path) -> None:
+def _compile(compiler: Sequence[str], unit: Path, to: Path) -> None:
     include = Path(torch.__file__).parent / "include"
     with whole(to) as part:
-        _run([compiler, *FLAGS, f"-I{ROOM}", "-isystem", include, "-c", unit, "-o", part])
+        _run([*compiler, *FLAGS, f"-I{ROOM}", "-isystem", include, "-c", unit, "-o", part])
 
 
 def _key(unit: Path) -> str:

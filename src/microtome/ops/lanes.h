@@ -185,9 +185,10 @@ INLINE typename Row<S>::Vector sums(const S* x) {
   return y[0];
 }
 
-// e^x to a few units in the last place (Cephes' polynomial); 0 where float has nothing as small.
+// e^x to a few units in the last place (Cephes' polynomial); 0 where float has nothing as small,
+// nan of nan.
 INLINE Floats exponential(Floats x) {
-  const Floats clamped = x > -87.0f ? x : Floats{} - 87.0f;
+  const Floats clamped = x <= -87.0f ? Floats{} - 87.0f : x;
   const Floats turns = clamped * 1.44269504f + (clamped < 0.0f ? Floats{} - 0.5f : Floats{} + 0.5f);
   const FloatMask power = __builtin_convertvector(turns, FloatMask);  // nearest
   const Floats whole = __builtin_convertvector(power, Floats);
@@ -198,7 +199,7 @@ INLINE Floats exponential(Floats x) {
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
-  return x > -87.0f ? y * (Floats)((power + 127) << 23) : Floats{};
+  return x <= -87.0f ? Floats{} : y * (Floats)((power + 127) << 23);
 }
 
 INLINE Doubles exponential(Doubles x) {

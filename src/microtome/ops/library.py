@@ -20,7 +20,7 @@ HOW_TO_BUILD = "python -m microtome.ops.build"
 @cache
 def lacking() -> str:
     """Load the library, once; say why it cannot be used, "" when it can."""
-    if not LIBRARY.exists() or not STAMP.exists():
+    if not LIBRARY.exists() or not built_with():
         return f"not built; type: {HOW_TO_BUILD}"
     if built_with().get("sources") != digest(sources()):
         return f"built from other sources; type: {HOW_TO_BUILD}"
@@ -46,7 +46,8 @@ def digest(files: list[Path]) -> str:
 
 def built_with() -> dict[str, str]:
     """What the library says of itself: `sources`, `torch`, `compiler`; empty when there is none."""
-    if not STAMP.exists():
+    try:
+        told = json.loads(STAMP.read_text())
+    except (FileNotFoundError, ValueError):  # none, or one that was cut
         return {}
-    told: dict[str, str] = json.loads(STAMP.read_text())
-    return told
+    return told if isinstance(told, dict) else {}

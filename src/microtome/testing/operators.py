@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import SkipTest
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ from .checks import assert_close, seeded
 class OperatorContract:
     """What an operator promises, with each of its backends that this machine can run.
 
-    Subclasses say `name`, `backends`, `call` and `make`, and `empty` where nothing can be asked.
+    Subclasses say `name`, `backends`, `call` and `make`, `empty` where nothing can be asked, and
+    with compiled backends `drawn` and `operations`.
     """
 
     name: str
@@ -43,12 +45,21 @@ class OperatorContract:
         return backend.reasons(*args)
 
     def drawn(self, draw: Callable[..., Any], spatial_dims: int) -> tuple[Any, ...] | None:
-        """Arguments in float32 of sizes that `draw` draws from hypothesis' strategies."""
-        return None
+        """Arguments in float32 of sizes that `draw` draws from hypothesis' strategies.
+
+        None where what was drawn cannot be asked.
+        """
+        raise NotImplementedError
 
     def operations(self, *args: Any) -> list[tuple[Any, tuple[Any, ...]]]:
         """PyTorch's operators that `call` uses in its compiled backends, with their arguments."""
-        return []
+        raise NotImplementedError
+
+    def test_every_backend_is_tested(self) -> None:
+        """Else this one is skipped, and says what this machine lacks."""
+        lacking = [f"{b.name}: {b.lacking}" for b in self.backends if b.lacking]
+        if lacking:
+            raise SkipTest(f"{self.name} without {'; '.join(lacking)}")
 
     def test_backends_agree_with_the_reference(self) -> None:
         """Values and every gradient, within the tolerance that a backend states per dtype."""

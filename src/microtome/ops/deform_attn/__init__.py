@@ -29,6 +29,9 @@ def deform_attn(
 ) -> Tensor:
     """Sum a few weighted samples of all levels for each query and head.
 
+    A location or weight that is not finite makes the answer nan or infinite, wherever it lies: so
+    are the gradients of a location like that, of all its axes and its weight; the value gets none.
+
     Args:
         value: [B, N, H, C], the levels' positions one after the other, each in array order.
         shapes: the spatial shape of each level: L tuples of D integers, N positions in all.
@@ -107,6 +110,8 @@ def _problems(
         wrong.append(f"{name} have batch {batch} and {heads} heads, value {list(value.shape)}")
     if len(shapes) != levels or any(len(s) != dims for s in shapes):
         wrong.append(f"{name} have {levels} levels of {dims} axes, shapes are {list(shapes)}")
+    if any(size < 1 for shape in shapes for size in shape):
+        wrong.append(f"sizes of levels are at least 1, got {list(shapes)}")
     if sum(prod(s) for s in shapes) != value.shape[1]:
         wrong.append(f"shapes {list(shapes)} do not add up to {value.shape[1]} positions")
     return wrong

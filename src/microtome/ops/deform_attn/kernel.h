@@ -22,6 +22,7 @@ struct Plan {
   std::vector<A> base[D];
   // Per query and head. Shares of the lower and upper neighbour on each axis, 0 beyond the border,
   // and whether there is one; then cells and shares of the 2^D corners, the last axis fastest.
+  // `seen`: -1 within the border, 1 beyond it where shares are nan all the same, else 0.
   std::vector<A> weight, place[D], low[D], high[D], share[corners];
   std::vector<Index> in_low[D], in_high[D], cell[corners], seen;
 
@@ -104,6 +105,7 @@ struct Plan {
   }
 
   // Cells beyond the border are those at it: their share is 0, and what is there is of the level.
+  // A place that is not finite lies beyond it, and its shares are nan.
   INLINE void locate(int64_t s) {
     M inside = M{} - 1, cells[corners];
     V shares[corners];
@@ -113,6 +115,7 @@ struct Plan {
     for (int axis = 0; axis < D; ++axis) {
       const V length = R::load(&size[axis][s]), given = R::load(&place[axis][s]);
       V x = R::load(&base[axis][s]) + (call.relative() ? given : given * length);
+      const V spoilt = x - x;  // 0, or nan where x is not finite
       x = x > A(-2) ? x : V{} - A(2);  // nan becomes -2
       x = x < length + 1 ? x : length + 1;
       M at = __builtin_convertvector(x, M);
@@ -120,7 +123,7 @@ struct Plan {
       const V part = x - __builtin_convertvector(at, V);
       const M end = load_index<A>(&last[axis][s]), stride = load_index<A>(&step[axis][s]);
       const M lower = (at >= 0) & (at <= end), upper = (at >= -1) & (at < end);
-      const V less = lower ? 1 - part : V{}, more = upper ? part : V{};
+      const V less = (lower ? 1 - part : V{}) + spoilt, more = (upper ? part : V{}) + spoilt;
       const M below = (lower ? at : M{}) * stride, above = (upper ? at + 1 : end) * stride;
       inside &= lower | upper;
 #pragma GCC unroll 4
@@ -131,7 +134,8 @@ struct Plan {
       R::store(&low[axis][s], less), R::store(&high[axis][s], more);
       store_index<A>(&in_low[axis][s], lower), store_index<A>(&in_high[axis][s], upper);
     }
-    store_index<A>(&seen[s], inside);
+    const M unlike = (M)(shares[0] != shares[0]);  // of a weight that is not finite, too
+    store_index<A>(&seen[s], inside | (unlike & 1));
 #pragma GCC unroll 8
     for (int k = 0; k < corners; ++k) {
       store_index<A>(&cell[k][s], cells[k]);
@@ -271,7 +275,7 @@ struct Slice {
         if (plan.seen[s]) {
           A* value = &rows[int64_t(plan.cell[k][s]) * 2 * channels];
           A* sum = value + channels;
-          const A share = plan.share[k][s];
+          const A share = plan.seen[s] < 0 ? plan.share[k][s] : A(0);
 #pragma GCC unroll 2
           for (int64_t v = 0; v < count; ++v) {
             const V now = K ? g[K ? v : 0] : R::load(&grad[v * width]);
@@ -311,8 +315,9 @@ struct Slice {
     for (int axis = D - 1; axis >= 0; --axis) {
       V less = R::load(&plan.low[axis][s]), more = R::load(&plan.high[axis][s]);
       if (axis == slope) {
-        less = load_index<A>(&plan.in_low[axis][s]) ? V{} - 1 : V{};
-        more = load_index<A>(&plan.in_high[axis][s]) ? V{} + 1 : V{};
+        const V spoilt = less - less;  // nan where the place is not finite
+        less = (load_index<A>(&plan.in_low[axis][s]) ? V{} - 1 : V{}) + spoilt;
+        more = (load_index<A>(&plan.in_high[axis][s]) ? V{} + 1 : V{}) + spoilt;
       }
 #pragma GCC unroll 4
       for (int k = 0; k < (1 << axis); ++k) left[k] = less * left[2 * k] + more * left[2 * k + 1];

@@ -29,7 +29,7 @@ def _locate(
 ):  # fmt: skip
     """On an axis: the level's size, the cell below the sample, the shares of it and of the next.
 
-    Shares are 0 beyond the border, and for nan.
+    Shares are 0 beyond the border; nan, beyond it, where the place is not finite.
     """
     size = shapes[level * D + AXIS]
     given = tl.load(places + ((row * L + level) * P + point) * D + AXIS, mask=live, other=0.0)
@@ -40,6 +40,7 @@ def _locate(
         x = near * size - 0.5 + given
     else:
         x = _tap(lattice, place, point, AXIS, D).to(tl.float32) + given
+    spoilt = x - x  # 0, or nan
     x = tl.where(x > -2.0, x, -2.0)
     x = tl.minimum(x, size + 1.0)
     floor = tl.floor(x)
@@ -47,7 +48,7 @@ def _locate(
     part = x - floor
     less = tl.where((at >= 0) & (at < size), 1.0 - part, 0.0)
     more = tl.where((at >= -1) & (at < size - 1), part, 0.0)
-    return size, at, less, more
+    return size, at, less + spoilt, more + spoilt
 
 
 @triton.jit
@@ -180,7 +181,10 @@ def backward(
                     0, L, P, D, KIND,
                 )  # fmt: skip
             of_weight = tl.zeros((ROWS,), tl.float32)
-            of_z, of_y, of_x = of_weight, of_weight, of_weight
+            spoilt = (y_less - y_less) + (x_less - x_less)  # 0, or nan: on all axes
+            if D == 3:
+                spoilt += z_less - z_less
+            of_z, of_y, of_x = spoilt, spoilt, spoilt
             for k in tl.static_range(2**D):
                 x_cell, x_share, x_slope, inside = _side(k % 2, x_size, x, x_less, x_more)
                 y_cell, y_share, y_slope, y_inside = _side(k // 2 % 2, y_size, y, y_less, y_more)

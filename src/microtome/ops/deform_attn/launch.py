@@ -115,12 +115,16 @@ def _power_of_two(count: int) -> int:
 def _scale(grad: Tensor, samples: Samples) -> Tensor:
     """The power of two by which sums fit into 62 bits; nan where they are not finite."""
     weights = samples.weights.float()
-    largest = weights.new_ones(()) if samples.softmax else weights.abs().amax()
+    largest = weights.new_ones(()) if samples.softmax else _largest(weights)
     count = samples.places.shape[1] * samples.places.shape[3] * samples.places.shape[4]
-    bound = grad.double().abs().amax() * largest.double() * max(count, 1)
+    bound = _largest(grad.double()) * largest.double() * max(count, 1)
     exponent = torch.frexp(bound).exponent
     scale = torch.ldexp(torch.ones_like(bound), (62 - exponent).clamp(max=1000))
     return torch.where(bound.isfinite(), scale, torch.nan)
+
+
+def _largest(x: Tensor) -> Tensor:
+    return x.abs().amax() if x.numel() else x.new_zeros(())
 
 
 def _through_softmax(by_weights: Tensor, logits: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ std::tuple<Tensor, Tensor, Tensor> run(Tensor a, Tensor b) {
   std::vector<Entry> entries;
   std::mutex adding;
   parallel(a.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
-    Table table(end - begin);
+    Table table;
     MICROTOME_CALL(count_pairs, maps, begin, end, table);
     std::vector<Entry> mine = table.take();
     sort(mine);

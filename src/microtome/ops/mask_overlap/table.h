@@ -16,7 +16,7 @@ struct Entry {
 
 class Table {
  public:
-  explicit Table(int64_t pixels) : pixels_(pixels), entries_(1 << 10) {}
+  Table() : entries_(1 << 10) {}
 
   void add(int64_t a, int64_t b, int64_t count) {
     if (used_ == most) return further_.push_back({a, b, count});
@@ -26,7 +26,6 @@ class Table {
       entry.count = count;
       return grow();
     }
-    if (used_ == most) further_.reserve(pixels_);  // memory that is only taken as it fills
     entry.count += count;
   }
 
@@ -56,7 +55,6 @@ class Table {
       if (entry.count) find(entry.a, entry.b) = entry;
   }
 
-  const int64_t pixels_;
   std::vector<Entry> entries_, further_;
   size_t used_ = 0;
 };

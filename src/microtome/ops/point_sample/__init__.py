@@ -18,6 +18,8 @@ BACKENDS = (
 def point_sample(maps: Tensor, points: Tensor, mode: str = "linear") -> Tensor:
     """Sample maps at points; the maps are zero beyond their borders.
 
+    Points that are not finite are nan, and so are their gradients; maps get none from them.
+
     Args:
         maps: [B, C, *S], floating point.
         points: [B, P, D] array order, 0…1 from border to border: pixel i of S has its centre at

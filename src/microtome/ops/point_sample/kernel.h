@@ -37,7 +37,7 @@ void spread(const Call& call, const T* grad, const typename Row<T>::Sum* points,
     turn(grad + begin, call.points, some, count, tile, some);
     for (int64_t i = 0; i < count; ++i) {
       taps.lay(call, points + (begin + i) * call.dims);
-      for (int64_t tap = 0; tap < taps.count; ++tap)
+      for (int64_t tap = 0; taps.finite && tap < taps.count; ++tap)
         add_row<S>(tile + i * some, taps.weight[tap], some, rows + taps.offset[tap] * some);
     }
   }

@@ -24,13 +24,23 @@ def run(maps: Tensor, points: Tensor, mode: str = "linear") -> Tensor:
         padding_mode="zeros",
         align_corners=False,
     )
-    return sampled.flatten(2).to(maps.dtype)
+    return (sampled.flatten(2) + nan_unless_finite(points.to(dtype))).to(maps.dtype)
 
 
 def refusals(maps: Tensor, points: Tensor, mode: str = "linear") -> list[str]:
     """Nothing, up to the axes that grid_sample knows."""
     dims = points.shape[-1]
     return [f"{dims} axes are more than {_MOST_AXES}"] if dims > _MOST_AXES else []
+
+
+def nan_unless_finite(points: Tensor) -> Tensor:
+    """[B, 1, P] of zeros, nan for points that are not finite; so are their gradients then.
+
+    Of those grid_sample makes nan in two dimensions, 0 in three.
+    """
+    finite = points.isfinite().all(-1, keepdim=True)
+    spoil = torch.zeros_like(points).masked_fill(~finite, torch.nan)
+    return (points * spoil).sum(-1)[:, None]
 
 
 def grid_sample_order(points: Tensor) -> Tensor:

@@ -25,10 +25,13 @@ struct Taps {
   S weight[most_taps];
   S slope[most_taps][most_axes];  // of the weight, by the point's coordinates
   int64_t count;
+  bool finite;  // else there is one tap, all nan, which gives no gradient to its pixel
 
   // The arithmetic is that of grid_sample; pixels beyond the borders are left out.
   void lay(const Call& call, const S* point) {
-    count = 0;
+    count = 0, finite = true;
+    for (int64_t axis = 0; axis < call.dims; ++axis) finite &= point[axis] - point[axis] == 0;
+    if (!finite) return spoil(call);
     S at[most_axes];
     for (int64_t axis = 0; axis < call.dims; ++axis) {
       const S size = static_cast<S>(call.shape[axis]);
@@ -41,6 +44,12 @@ struct Taps {
   }
 
  private:
+  void spoil(const Call& call) {
+    const S nan = std::numeric_limits<S>::quiet_NaN();
+    offset[0] = 0, weight[0] = nan, count = call.pixels() > 0;
+    std::fill_n(slope[0], most_axes, nan);
+  }
+
   void lay_corner(const Call& call, const S* at, int64_t corner) {
     int64_t place = 0;
     S parts[most_axes], share = 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor
@@ -38,23 +39,28 @@ def roi_align(
 
     Args:
         maps: [B, C, *S], floating point; channels-last memory is the fastest.
-        boxes: [N, 2D] half-open boxes in pixels of the image, `z0 y0 x0 z1 y1 x1`, floating point
-            with at least 32 bits. They get no gradient.
+        boxes: [N, 2D] half-open boxes in pixels of the image, `z0 y0 x0 z1 y1 x1`, finite, floating
+            point with at least 32 bits. They get no gradient.
         image_index: [N] integers 0…B - 1, the image of each box.
         output: D sizes, the cells per axis.
-        stride: pixels of the image per pixel of the map, one for all axes or D.
+        stride: pixels of the image per pixel of the map, one for all axes or D; above 0.
         samples: per cell and axis.
 
     Returns:
         [N, C, *output], of the maps' dtype and memory format; accumulated in at least float32.
 
     Raises:
-        ValueError: shapes or dtypes do not fit; all that is wrong is listed.
+        ValueError: shapes, dtypes or strides do not fit; all that is wrong is listed.
+        IndexError, RuntimeError: an image that is not there, a box that is not finite; a GPU says
+            so when it comes to it, without anything waiting.
     """
     wrong = _problems(maps, boxes, image_index, output, samples)
     if wrong:
         raise ValueError("roi_align: " + "; ".join(wrong))
     strides = [float(s) for s in per_axis(stride, maps.ndim - 2)]
+    if not all(0 < s < inf for s in strides):
+        raise ValueError(f"roi_align: strides are above 0 and finite, got {strides}")
+    torch._assert_async(boxes.detach().isfinite().all(), "roi_align: a box is not finite")
     args = maps, boxes.detach(), image_index, list(output), strides, samples
     return choose("roi_align", BACKENDS, *args).run(*args)
 

@@ -24,6 +24,7 @@ def forward(
     last: bool,
 ) -> Tensor:
     """As the operator says: channels in front, or behind where `last`."""
+    _refuse_images(image_index, len(maps))
     rows = (maps if last else maps.movedim(1, -1)).contiguous()
     out = rows.new_empty(len(boxes), *output, rows.shape[-1])
     if out.numel():
@@ -46,6 +47,7 @@ def backward(
     Where deterministic algorithms are asked for, they add integers, whose sum does not depend on
     it.
     """
+    _refuse_images(image_index, shape[0])
     rows = (grad if last else grad.movedim(1, -1)).contiguous()
     rows_shape = tuple(shape) if last else (shape[0], *shape[2:], shape[1])
     exact = torch.are_deterministic_algorithms_enabled()
@@ -85,6 +87,12 @@ def _launch(
             enable_fp_fusion=True,
             **constants,
         )
+
+
+def _refuse_images(index: Tensor, count: int) -> None:
+    """The device itself stops before memory is touched that is not the maps': nothing waits."""
+    known = ((index >= 0) & (index < count)).all()
+    torch._assert_async(known, f"roi_align: image_index must be 0 to {count - 1}")
 
 
 def _three_axes(boxes: Tensor) -> Tensor:
