@@ -1,5 +1,11 @@
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +173,64 @@ def test_each_transform_has_its_own_chance():
     data[1]  # without an epoch: the first
     data[Draw(0, 1)]
     assert seen[:2] == seen[2:]
+
+
+_A_RUN = """
+import os, sys, time
+from microtome.data import sampling
+
+sampling._LOOK_AROUND = 0.2
+
+class Slow:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, draw):
+        while sys.argv[1] == "stuck" and draw.item > 3:
+            time.sleep(0.1)
+        return os.getpid()
+
+draws = sampling.DrawSampler(8, 0, shuffle=False)
+options = {"batch_size": 2, "num_workers": 2, "persistent_workers": True, "prefetch_factor": 2}
+batches = iter(sampling.ResumableLoader(Slow(), draws, **options))
+print(*next(batches)[:1], *next(batches)[:1], flush=True)
+sys.stdin.read()
+"""
+
+
+def running(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie whose new parent looks away
+
+
+def gone(pids, seconds=10):
+    end = time.monotonic() + seconds
+    while any(map(running, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(running, pids))
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="needs the sender of a signal")
+@pytest.mark.parametrize("kind", ["idle", "stuck"])
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_workers_survive_a_signal_to_the_job_and_end_with_the_run(kind, end):
+    command = [sys.executable, "-c", _A_RUN, kind]
+    run = subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
+    workers = [int(pid) for pid in run.stdout.readline().split()]
+    try:
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+        assert len(set(workers)) == 2 and not gone(workers, 0.7)
+        assert all(map(running, workers))
+        if end == "kill":
+            run.kill()
+        run.communicate(timeout=20)
+        assert run.returncode == (-signal.SIGKILL if end == "kill" else 0)
+        assert gone(workers)
+    finally:
+        run.kill()
+        for pid in filter(running, workers):
+            os.kill(pid, signal.SIGKILL)

@@ -6,8 +6,11 @@ loader says where it stands, so a run resumes in the middle of an epoch.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+_LOOK_AROUND = 5.0  # seconds after which a worker sees that the run died; torch's are as many
 
 
 class Draw(NamedTuple):
@@ -76,11 +81,28 @@ class DrawSampler(Sampler[Draw]):
             yield Draw(self.epoch, int(item))
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """A signal to all processes of a job must not take the samples away before a run has saved."""
-    for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
+def _obey_the_run_only(worker: int) -> None:
+    """A signal to all processes of a job must not take the samples away before a run has saved.
+
+    A worker that SIGTERM ends makes the run fail in the middle of a step. From the run itself the
+    same signal means the end, also for a worker that is stuck: Python waits for it on its way out.
+    """
+    for name in ("SIGUSR1", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "sigtimedwait"):  # elsewhere who sent a signal cannot be told
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_with_the_run, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_run(above: int) -> None:
+    """End this process when the run sends SIGTERM, or died without a word."""
+    run = multiprocessing.parent_process()
+    while os.getppid() == above:
+        told = signal.sigtimedwait([signal.SIGTERM], _LOOK_AROUND)
+        if told is not None and run is not None and told.si_pid == run.pid:
+            break
+    os._exit(0)
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -88,7 +110,7 @@ class ResumableLoader(DataLoader[Any]):
 
     def __init__(self, dataset: Dataset[Any], sampler: DrawSampler, **options: Any) -> None:
         if options.get("num_workers"):
-            options = {"worker_init_fn": _leave_signals_to_the_run, **options}
+            options = {"worker_init_fn": _obey_the_run_only, **options}
         super().__init__(dataset, sampler=sampler, collate_fn=list, **options)
         self.draws, self.given = sampler, 0
 
