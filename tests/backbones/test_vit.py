@@ -14,6 +14,7 @@ from microtome.blueprint import build
 from microtome.cli.compose import PACKAGED
 from microtome.layers import sincos_positions
 from microtome.testing import BackboneContract
+from microtome.weights import read_state
 from published_weights import assert_slices_agree, written
 
 TINY = {"embed_dim": 48, "depth": 2, "num_heads": 4}
@@ -195,6 +196,72 @@ def test_sams_positions_are_understood():
     found = ours.translated(state)
     assert found.keys() == ours.state_dict().keys()
     assert all(v.equal(found[k]) for k, v in ours.state_dict().items())
+
+
+def published(folder, shape=(48, 48), **options):
+    more = {"img_size": shape, "num_classes": 0, **TINY, **options}
+    return written(timm.create_model("vit_tiny_patch16_224", **more), folder)
+
+
+@pytest.mark.parametrize(
+    "published_with, ours, message",
+    [
+        ({}, {}, r"pos_embed: set positions='absolute'; registers .*: set num_registers=1"),
+        ({}, {"positions": "absolute"}, r"lack registers \[1, 1, 48\] for .* num_registers=1$"),
+        ({"reg_tokens": 2}, {"positions": "absolute", "num_registers": 1}, "num_registers=3"),
+        ({}, {"positions": "rotary", "num_registers": 1}, "lack pos_embed: set positions='abs"),
+        ({}, {"positions": "absolute", "window": 2, "patch": 8}, r"patch_embed.*: shapes differ$"),
+        (
+            {"init_values": 0.1},
+            {"positions": "absolute", "num_registers": 1},
+            r"lack blocks\.0\.ls1\.gamma, …: ViT has no such part$",
+        ),
+    ],
+)
+def test_weights_whose_features_would_differ_are_refused(published_with, ours, message, tmp_path):
+    weights = published(tmp_path, **published_with)._replace(at_least=0.9)
+    with pytest.raises(ValueError, match=message):
+        ViT(weights=weights, **ours, **TINY)
+
+
+@pytest.mark.parametrize(
+    "less, message",
+    [
+        ({"relative": False}, r"lack blocks\.0\..*tables.0, …: set relative=True"),
+        ({"residual": "none"}, r"lack residuals\.0\..*, …: set residual='all' or 'last'"),
+    ],
+)
+def test_parts_of_vitdets_blocks_are_not_dropped(less, message, tmp_path):
+    sizes = {"positions": "absolute", "grid": 4, "window": 2, **TINY}
+    more = {"relative": True, "residual": "all"}
+    weights = written(ViT(**sizes, **more), tmp_path)
+    with pytest.raises(ValueError, match=message):
+        ViT(weights=weights, **sizes, **{**more, **less})
+
+
+def test_what_features_do_without_may_stay_in_the_file(tmp_path):
+    """ViTDet begins without a class token; fewer blocks and a head are choices, not accidents."""
+    weights = published(tmp_path)
+    windows = ViT(positions="absolute", grid=3, window=2, weights=weights, **TINY)
+    assert windows.report.mismatched == ("registers [1, 1, 48] for [1, 0, 48]",)
+    kept = {"positions": "absolute", "grid": 3, "num_registers": 1}
+    assert ViT(weights=weights, **kept, **{**TINY, "depth": 1}).report.share == 1.0
+    weights = published(tmp_path, num_classes=5)
+    assert {*ViT(weights=weights, **kept, **TINY).report.unused} == {"head.weight", "head.bias"}
+
+
+def test_a_grid_that_is_no_square_must_be_told(tmp_path):
+    """12 x 16 tokens and a class token are not 13 x 13 and 24 tokens."""
+    weights = published(tmp_path, (192, 256))
+    more = {"positions": "absolute", "num_registers": 1, "weights": weights, **TINY}
+    with pytest.raises(ValueError, match=r"193 positions, 1 class .*neither a square .*\[14, 14\]"):
+        ViT(**more)
+    ours = ViT(grid=(12, 16), **more)
+    sequence = read_state(weights.path)["pos_embed"][0, 1:]  # [N, C], x fastest
+    torch.testing.assert_close(ours.pos_embed[0, :, 3, 5], sequence[3 * 16 + 5])
+    assert ours.report.share == 1.0 and not ours.report.adapted
+    volume = ViT(patch=(4, 16, 16), spatial_dims=3, grid=(2, 12, 16), **more)
+    torch.testing.assert_close(volume.pos_embed[0, :, 1, 3, 5], sequence[3 * 16 + 5])
 
 
 @pytest.mark.parametrize("size", ["base", "large", "huge"])

@@ -47,7 +47,8 @@ class Family(Backbone):
     def begin(self, weights: Weights | None) -> None:
         """Load published weights, made to fit; the last thing a constructor does.
 
-        Raises ValueError when too little of them fits, and what `read_state` raises.
+        Raises ValueError when too little of them fits or the features would not be the published
+        ones, and what `read_state` raises.
         """
         self.weights = weights
         if weights is None:
@@ -58,6 +59,8 @@ class Family(Backbone):
             return
         state = self.translated(read_state(weights.path))
         self.report = load_weights(self, state, self.key_map, weights.at_least, adapt=True)
+        if lost := self.left_out(state, self.report):
+            raise ValueError(f"{weights.path}: features would lack {'; '.join(lost)}")
         log.info("%s: %s", weights.path, self.report)
         name = Path(weights.path).name
         told = {"name": type(self).__name__, "weights": name, "licence": "see its source"}
@@ -66,6 +69,13 @@ class Family(Backbone):
     def translated(self, state: State) -> State:
         """Bring tensors into our layout where another name is not enough."""
         return state
+
+    def left_out(self, state: State, report: LoadReport) -> list[str]:
+        """Name what of the file's own features is lost here, and what to set; nothing unless told.
+
+        `LoadReport.share` does not see it: it counts this backbone's tensors, not the file's.
+        """
+        return []
 
     def restated(self) -> dict[str, Any]:
         """Say that weights are in, not where they were found: rebuilding needs no file."""

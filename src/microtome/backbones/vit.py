@@ -22,11 +22,11 @@ from ..layers import (
     sincos_positions,
 )
 from ..structures import PyramidSpec
-from ..weights import State
+from ..weights import LoadReport, State
 from . import TokenBackbone, Tokens
 from .family import Family, Weights
 from .tokens import kept, on_grid, take
-from .vit_weights import translated
+from .vit_weights import left_out, translated
 
 __all__ = ["ViT"]
 
@@ -61,7 +61,8 @@ class ViT(Family, TokenBackbone):
         weights: published weights to begin from: timm's, ViTDet's or SAM's.
 
     Raises ValueError for registers together with windows, relative positions or residual
-    bottlenecks, which need a grid and nothing else, and without groups.
+    bottlenecks, which need a grid and nothing else, without groups, and for weights whose
+    positions, tokens or parts of blocks have no place here.
     """
 
     def __init__(
@@ -97,9 +98,9 @@ class ViT(Family, TokenBackbone):
         self.spec = PyramidSpec((embed_dim,), (tuple(float(s) for s in size),), size)
         self.patch_embed = patches(size, in_channels, embed_dim)
         self.registers = nn.Parameter(torch.zeros(1, num_registers, embed_dim))
-        self.positions, places = positions, per_axis(grid, spatial_dims)
+        self.positions, self.grid = positions, per_axis(grid, spatial_dims)
         if positions == "absolute":
-            self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *places))
+            self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *self.grid))
         last = _last_of_groups(depth, groups)
         self.windows = [
             None if window is None or i in last else per_axis(window, spatial_dims)
@@ -107,7 +108,7 @@ class ViT(Family, TokenBackbone):
         ]
         (rates,) = drop_path_rates(drop_path, (depth,))
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, mlp_ratio, r, w, (w or places) if relative else None)
+            Block(embed_dim, num_heads, mlp_ratio, r, w, (w or self.grid) if relative else None)
             for r, w in zip(rates, self.windows, strict=True)
         )
         followed = {"none": [], "all": [*range(depth)], "last": last}[residual]
@@ -130,7 +131,11 @@ class ViT(Family, TokenBackbone):
 
     def translated(self, state: State) -> State:
         """Bring positions onto a grid, and class tokens among the registers."""
-        return translated(state, self.spec.spatial_dims)
+        return translated(state, self.grid)
+
+    def left_out(self, state: State, report: LoadReport) -> list[str]:
+        """Name positions, tokens and parts of blocks that are in the file and not in here."""
+        return left_out(state, report, self.depth, self.on_grid_only)
 
     def embed(
         self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
