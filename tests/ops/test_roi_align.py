@@ -61,7 +61,8 @@ class TestRoiAlign(OperatorContract):
         return roi_align(maps, *rois)
 
     def make(self, spatial_dims, dtype):
-        return arguments(spatial_dims, dtype)
+        channels = 1 if dtype == torch.float64 else 5  # finite differences take long
+        return arguments(spatial_dims, dtype, channels=channels)
 
     def empty(self, spatial_dims):
         return arguments(spatial_dims, count=0)
