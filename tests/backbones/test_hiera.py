@@ -124,6 +124,14 @@ def test_a_volume_constant_along_z_gives_the_image(positions, tmp_path):
     assert_slices_agree(plane, volume, depth=32)
 
 
+@pytest.mark.parametrize("file, ours", [("absolute", "separable"), ("separable", "absolute")])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_positions_of_the_other_kind_are_refused(file, ours, axes, tmp_path):
+    weights = written(Hiera(**SMALL, grid=8, positions=file), tmp_path)
+    with pytest.raises(ValueError, match=f"lack pos_embed: set positions='{file}'"):
+        Hiera(**SMALL, grid=8, positions=ours, spatial_dims=axes, weights=weights)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_all_sizes_have_timms_names_and_shapes(size):
     text = (PACKAGED / "model" / "backbone" / f"hiera_{size}.yaml").read_text()

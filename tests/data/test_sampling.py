@@ -232,5 +232,6 @@ def test_workers_survive_a_signal_to_the_job_and_end_with_the_run(kind, end):
         assert gone(workers)
     finally:
         run.kill()
+        run.communicate()
         for pid in filter(running, workers):
             os.kill(pid, signal.SIGKILL)

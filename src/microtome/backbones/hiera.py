@@ -21,7 +21,7 @@ from ..layers import (
     unrolled,
 )
 from ..structures import Pyramid, PyramidSpec
-from ..weights import State, with_new_axes
+from ..weights import LoadReport, State, with_new_axes
 from .family import Family, Weights
 from .tokens import kept, spread, take
 
@@ -49,7 +49,8 @@ class Hiera(Family):
         spatial_dims: D.
         weights: published weights to begin from.
 
-    Raises ValueError unless depths and strides are equally many.
+    Raises ValueError unless depths and strides are equally many, and for weights with positions
+    of the other kind.
     """
 
     def __init__(
@@ -120,6 +121,13 @@ class Hiera(Family):
         if "pos_embed.1" in moved:
             moved = with_new_axes(moved, r"(pos_embed\.)(\d+)", self.spec.spatial_dims)
         return moved
+
+    def left_out(self, state: State, report: LoadReport) -> list[str]:
+        """Positions of the other kind, which would be resampled into ones without a meaning."""
+        found = sum(key.startswith("pos_embed.") for key in state)
+        if found in (0, len(self.pos_embed)):
+            return []
+        return [f"pos_embed: set positions='{'absolute' if found == 1 else 'separable'}'"]
 
     def forward(
         self, image: Tensor, spacing: Tensor | None = None, keep: Tensor | None = None
