@@ -24,6 +24,7 @@ __all__ = ["Report", "inspect"]
 
 
 Findings = Mapping[str, Sequence[Finding]]
+_NAMED = 8  # classes that a warning names
 
 
 def inspect(
@@ -145,7 +146,9 @@ def _doubts(found: Findings, classes: Classes) -> Iterator[str]:
         seen = set(chain(*((v for v, n in f.pixels.items() if n) for f in train)))
         never = [n for i, n in enumerate(classes.names) if i not in seen]
         if never:
-            yield f"train: never occurs, so it cannot be learnt: {', '.join(never)}"
+            more = f" and {len(never) - _NAMED} more classes" if len(never) > _NAMED else ""
+            names = ", ".join(never[:_NAMED])
+            yield f"train: never occurs, so it cannot be learnt: {names}{more}"
 
 
 def _statistics(findings: Sequence[Finding]) -> tuple[tuple[float, ...], tuple[float, ...]]:
