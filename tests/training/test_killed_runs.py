@@ -91,7 +91,7 @@ def test_a_killed_run_equals_its_twin(tissue, tmp_path, ends, workers):
         process.start()
         tell.close()
         try:
-            for _ in range(chance.randrange(4, 30) if kills < KILLS else 10_000):
+            for _ in range(chance.randrange(4, 14) if kills < KILLS else 10_000):
                 told.recv()
             time.sleep(chance.uniform(0, 0.05))
             process.kill()

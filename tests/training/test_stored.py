@@ -42,6 +42,11 @@ def test_the_newest_is_the_furthest(checkpoints):
     assert newest(checkpoints / "none") is None
 
 
+def test_what_was_being_written_when_the_run_was_killed_is_none(tmp_path):
+    (tmp_path / ".part-1-last.ckpt").write_bytes(b"half")
+    assert newest(tmp_path) is None
+
+
 @pytest.mark.parametrize("damage", [flip, cut, empty])
 def test_a_damaged_one_is_passed_over_and_named(checkpoints, damage, caplog):
     damage(checkpoints / "last.ckpt")

@@ -45,7 +45,7 @@ def newest(folder: Path) -> Path | None:
 
     Raises ValueError when there are some and all are damaged: that is no reason to begin again.
     """
-    files = sorted(folder.glob("*.ckpt"))
+    files = [f for f in sorted(folder.glob("*.ckpt")) if not f.name.startswith(".")]  # unfinished
     reasons: list[str] = []
     steps: dict[Path, int] = {}
     for file in files:
