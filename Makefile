@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: help docs setup ops demo test test-slow check bench clean
 
 help:
-	@echo "make demo       generate tissue, train, predict and compare (about 4 minutes after setup)"
+	@echo "make demo       generate tissue, train, predict and compare (a few minutes after setup)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  what needs a compiler, a server or minutes"
 	@echo "make check      ruff, mypy strict, the import contract"

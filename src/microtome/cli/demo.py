@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..models import Segmenter
 
 DESCRIPTION = """Generates images with exact truth, trains a small network, predicts images that it
-never saw, and prints its figures beside those of two baselines. `tissue`: stained sections, about
-two minutes of training on two cores. `nuclei3d`: volumes of nuclei with anisotropic voxels."""
+never saw, and prints its figures beside those of two baselines. `tissue`: stained sections, a
+few minutes of training on two cores. `nuclei3d`: volumes of nuclei with anisotropic voxels."""
 
 EXPERIMENTS = {"tissue": "demo", "nuclei3d": "demo_nuclei3d"}
 TISSUE = {"train": 48, "val": 8, "test": 12}
