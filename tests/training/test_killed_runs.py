@@ -14,7 +14,7 @@ from microtome.cli.compose import PACKAGED
 from microtome.training.run import run
 from small_runs import tiny_config
 
-KILLS = 5
+KILLS = 8
 PLATEAU = {
     "class_path": "microtome.training.plateau.Plateau",
     "init_args": {"warmup": 2, "patience": 0, "gamma": 0.5, "min_change": 0.03},
