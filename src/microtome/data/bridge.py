@@ -23,7 +23,7 @@ from monai.data.utils import affine_to_spacing
 from torch import Tensor
 
 from ..geometry import Spacing
-from ..structures import Boxes, Classes, DataSample, Instances, LabelLayers, Segmentation
+from ..structures import Classes, DataSample, LabelLayers, Segmentation
 
 KEYS = ("image", "classes", "labels")
 
@@ -66,9 +66,7 @@ def _truth(before: Segmentation, data: dict[str, Any], classes: Classes) -> Segm
         pixels = torch.where(coded > 0, coded - 1, classes.ignore_index)
     if instances is not None and instances.masks is not None:
         maps = data["labels"].as_tensor().to(instances.masks.maps.dtype)
-        masks, kept = LabelLayers(maps, instances.masks.ids).present()
-        boxes = None if instances.boxes is None else Boxes(masks.boxes())
-        instances = Instances(instances.labels[kept], boxes, None, masks)
+        instances = instances.follow(LabelLayers(maps, instances.masks.ids))
     return Segmentation(pixels, instances)
 
 

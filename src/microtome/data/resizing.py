@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..geometry import Placement, Shape
-from ..structures import Boxes, Instances, Segmentation
+from ..structures import Segmentation
 
 
 def resized(maps: Tensor, shape: Shape) -> Tensor:
@@ -49,8 +49,5 @@ def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> 
     instances = truth.instances
     if instances is not None and instances.masks is not None:
         maps = instances.masks.maps.movedim(0, -1)[at].movedim(-1, 0)
-        cut = replace(instances.masks, maps=maps)
-        masks, kept = cut.present()
-        boxes = None if instances.boxes is None else Boxes(masks.boxes())
-        instances = Instances(instances.labels[kept], boxes, masks=masks)
+        instances = instances.follow(replace(instances.masks, maps=maps))
     return Segmentation(classes, instances)

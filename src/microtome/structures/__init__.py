@@ -1,8 +1,9 @@
 """What passes through the walls between rooms: images, truth, results, and the class table."""
 
+from .boxes import Boxes
 from .classes import Classes
 from .image_list import ImageList
-from .instances import Boxes, Instances
+from .instances import Instances
 from .label_layers import LabelLayers
 from .pyramid import Pyramid, PyramidSpec
 from .sample import DataSample, Intensity, Segmentation

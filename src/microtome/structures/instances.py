@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..ops.box_iou import box_iou
+from .boxes import Boxes
+from .indexing import Index, positions
 from .label_layers import LabelLayers
 
-
-@dataclass(frozen=True)
-class Boxes:
-    """Half-open boxes [N, 2D], `z0 y0 x0 z1 y1 x1` in pixels, like scikit-image's `bbox`."""
-
-    tensor: Tensor
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    def clip(self, shape: Tensor) -> Boxes:
-        """Clip to an image of `shape` [D]."""
-        return Boxes(torch.minimum(self.tensor.clamp(min=0), shape.repeat(2)))
-
-    def iou(self, other: Boxes) -> Tensor:
-        """[N, M] intersection over union with every box of another set."""
-        return box_iou(self.tensor, other.tensor)
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,8 @@ class Instances:
     masks: LabelLayers | None = None
 
     def __post_init__(self) -> None:
+        if self.labels.ndim != 1:
+            raise ValueError(f"labels are one class per object, [N], got {list(self.labels.shape)}")
         for name in ("boxes", "scores", "masks"):
             part = getattr(self, name)
             if part is not None and len(part) != len(self):
@@ -55,6 +44,47 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: Index) -> Instances:
+        """Choose objects by number, numbers, slice or a bool tensor [N], in the order asked for.
+
+        One number gives Instances of one object.
+        """
+        kept = positions(index, len(self), self.labels.device)
+        return Instances(
+            self.labels[kept],
+            None if self.boxes is None else self.boxes[kept],
+            None if self.scores is None else self.scores[kept],
+            None if self.masks is None else self.masks[kept],
+        )
+
+    @classmethod
+    def cat(cls, parts: Sequence[Instances]) -> Instances:
+        """All objects of several Instances of one image, in order.
+
+        Raises ValueError for no parts, and when some have boxes, scores or masks and others none.
+        """
+        if not parts:
+            raise ValueError("no Instances to put together")
+        boxes = _known("boxes", [part.boxes for part in parts])
+        scores = _known("scores", [part.scores for part in parts])
+        masks = _known("masks", [part.masks for part in parts])
+        return cls(
+            torch.cat([part.labels for part in parts]),
+            Boxes(torch.cat([one.tensor for one in boxes])) if boxes else None,
+            torch.cat(scores) if scores else None,
+            LabelLayers.cat(masks) if masks else None,
+        )
+
+    def follow(self, masks: LabelLayers) -> Instances:
+        """The same objects after their masks were cut or moved; boxes, if any, are computed again.
+
+        Objects without a pixel are dropped.
+        """
+        there, kept = masks.present()
+        rest = replace(self, boxes=None, masks=None)[kept]
+        boxes = None if self.boxes is None else Boxes(there.boxes())
+        return replace(rest, boxes=boxes, masks=there)
 
     def to(self, device: torch.device | str) -> Instances:
         """Move every tensor."""
@@ -65,3 +95,11 @@ class Instances:
             scores=None if self.scores is None else self.scores.to(device),
             masks=self.masks and self.masks.to(device),
         )
+
+
+def _known(name: str, parts: list[Part | None]) -> list[Part]:
+    """All of them, or none."""
+    known = [part for part in parts if part is not None]
+    if known and len(known) < len(parts):
+        raise ValueError(f"{len(known)} of {len(parts)} Instances have {name}: all or none must")
+    return known

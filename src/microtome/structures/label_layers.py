@@ -1,7 +1,11 @@
-"""Instance masks as integer maps: memory grows with pixels, not with objects times pixels."""
+"""Instance masks as integer maps: memory grows with pixels, not with objects times pixels.
+
+K layers, N objects, P points, D axes, *S the spatial shape.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +13,7 @@ from torch import Tensor
 
 from ..geometry import Region, Shape, window
 from ..ops.masks_to_boxes import masks_to_boxes
+from .indexing import Index, positions
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,8 @@ class LabelLayers:
 
     Attributes:
         maps: [K, *S] integers; 0 is background, i + 1 the i-th object.
-        ids: [N] the objects' ids in the file they came from. They stand aside because resampling
-            in float32 corrupts ids above 2^24.
+        ids: [N] int64, the objects' ids in the file they came from. They stand aside because
+            resampling in float32 corrupts ids above 2^24.
     """
 
     maps: Tensor
@@ -35,14 +40,139 @@ class LabelLayers:
             return cls(dense.to(torch.int32)[None], ids[1:].long())
         return cls((dense + 1).to(torch.int32)[None], ids.long())
 
+    @classmethod
+    def from_masks(
+        cls, masks: Iterable[Tensor], ids: Sequence[int] | Tensor | None = None
+    ) -> LabelLayers:
+        """Make layers from masks that may overlap: each goes into the first layer with room.
+
+        Args:
+            masks: N masks [*S] bool, or one tensor [N, *S]. They are read one at a time, so an
+                iterator that makes them needs the memory of one.
+            ids: [N] the objects' ids; 1…N when not given.
+
+        Raises ValueError for masks of several shapes, other numbers of ids, or no mask and no
+        shape: an image without objects is a tensor [0, *S].
+        """
+        shape = tuple(masks.shape[1:]) if isinstance(masks, Tensor) else None
+        layers: list[Tensor] = []
+        count = 0
+        for mask in masks:
+            count, inside = count + 1, torch.as_tensor(mask).bool()
+            shape = shape or tuple(inside.shape)
+            if inside.shape != shape:
+                raise ValueError(f"mask {count} is {tuple(inside.shape)}, the first one {shape}")
+            room = (layer for layer in layers if not layer[inside].any())
+            layer = next(room, None)
+            if layer is None:
+                layer = torch.zeros(shape, dtype=torch.int32, device=inside.device)
+                layers.append(layer)
+            layer[inside] = count
+        if shape is None:
+            raise ValueError("no masks, so no shape: give a tensor [0, *S]")
+        if not layers:
+            layers = [torch.zeros(shape, dtype=torch.int32)]
+        named = torch.arange(1, count + 1) if ids is None else torch.as_tensor(ids)
+        if len(named) != count:
+            raise ValueError(f"{count} masks but {len(named)} ids")
+        return cls(torch.stack(layers), named.to(layers[0].device, torch.int64))
+
+    @classmethod
+    def cat(cls, parts: Sequence[LabelLayers]) -> LabelLayers:
+        """All objects of several LabelLayers of one shape, in order; ids may repeat.
+
+        A layer is laid upon an earlier one where no pixel is taken by both.
+
+        Raises ValueError when the shapes differ.
+        """
+        shapes = [tuple(part.maps.shape[1:]) for part in parts]
+        if len(set(shapes)) != 1:
+            raise ValueError(f"expected LabelLayers of one shape, got {shapes}")
+        layers: list[Tensor] = []
+        before = 0
+        for part in parts:
+            for numbers in part.maps:
+                here = numbers > 0
+                moved = torch.where(here, numbers + before, 0)
+                fits = (i for i, layer in enumerate(layers) if not (layer[here] > 0).any())
+                at = next(fits, None)
+                if at is None:
+                    layers.append(moved)
+                else:
+                    layers[at] = layers[at] + moved
+            before += len(part)
+        return cls(torch.stack(layers), torch.cat([part.ids for part in parts]))
+
+    def __getitem__(self, index: Index) -> LabelLayers:
+        """Choose objects, in the order asked for; the others' pixels become background.
+
+        Raises ValueError when an object is chosen twice, IndexError when there is none such.
+        """
+        kept = positions(index, len(self), self.ids.device)
+        if len(kept.unique()) < len(kept):
+            raise ValueError("the same object was chosen twice, and a pixel has one number a layer")
+        return LabelLayers(self._renumbered(kept, len(self)), self.ids[kept])
+
+    def present(self) -> tuple[LabelLayers, Tensor]:
+        """Drop objects without a pixel; also return [M] the indices of those that stay."""
+        seen = torch.zeros(len(self) + 1, dtype=torch.bool, device=self.maps.device)
+        seen[self.maps.flatten().long()] = True
+        kept = seen[1:].nonzero().flatten()
+        return self[kept], kept
+
+    def relabel(self, ids: Tensor) -> LabelLayers:
+        """Give the objects other ids; those of one id become one object, those of 0 are dropped.
+
+        Args:
+            ids: [N] integers from 0 on.
+
+        Returns:
+            The objects in the order of their ids, which are unique.
+
+        Raises ValueError for another number of ids, or negative ones.
+        """
+        if len(ids) != len(self) or (ids < 0).any():
+            raise ValueError(f"expected {len(self)} ids from 0 on, got {ids.tolist()}")
+        unique, number = torch.unique(ids.long(), return_inverse=True)
+        first = int(len(unique) > 0 and unique[0] == 0)
+        table = torch.zeros(len(self) + 1, dtype=self.maps.dtype, device=self.maps.device)
+        table[1:] = number + 1 - first
+        maps = self._looked_up(table)
+        for layer in range(1, len(maps)):  # where parts of one object overlapped
+            maps[layer][(maps[layer] == maps[:layer]).any(0)] = 0
+        return LabelLayers(maps, unique[first:])
+
+    def id_maps(self) -> Tensor:
+        """[K, *S] int64: the ids themselves, 0 for background; the way back from `from_ids`."""
+        return self._looked_up(torch.cat([self.ids.new_zeros(1), self.ids]))
+
     def boxes(self) -> Tensor:
         """[N, 2D] half-open boxes in pixels; zeros for an object that has no pixel left."""
         return masks_to_boxes(self.maps, len(self))
+
+    def areas(self) -> Tensor:
+        """[N] int64, the pixels of each object."""
+        return torch.bincount(self.maps.flatten(), minlength=len(self) + 1)[1:]
 
     def dense(self) -> Tensor:
         """[N, *S] bool: N times the memory, for small images and tests."""
         number = torch.arange(1, len(self) + 1, device=self.maps.device)
         return (self.maps[None] == number.view(-1, *[1] * self.maps.ndim)).any(1)
+
+    def sample(self, points: Tensor) -> Tensor:
+        """[K, P] the numbers at points [P, D]: 0…1 from border to border, array order, nearest."""
+        flat = torch.zeros(len(points), dtype=torch.long, device=points.device)
+        for axis, size in enumerate(self.maps.shape[1:]):
+            flat = flat * size + (points[:, axis] * size).long().clamp(0, size - 1)
+        return self.maps.flatten(1)[:, flat]
+
+    def resize(self, shape: Shape) -> LabelLayers:
+        """Take the nearest pixel; objects keep their numbers, even those without a pixel left."""
+        maps = self.maps
+        for axis, (have, want) in enumerate(zip(maps.shape[1:], shape, strict=True), start=1):
+            at = (torch.arange(want, device=maps.device) + 0.5) * (have / want)
+            maps = maps.index_select(axis, at.long().clamp(max=have - 1))
+        return replace(self, maps=maps)
 
     def crop(self, region: Region) -> LabelLayers:
         """Cut a region out; objects keep their numbers, even those without a pixel left."""
@@ -54,17 +184,16 @@ class LabelLayers:
         full[(slice(None), *window(self.maps.shape[1:]))] = self.maps
         return replace(self, maps=full)
 
-    def present(self) -> tuple[LabelLayers, Tensor]:
-        """Drop objects without a pixel; also return [M] the indices of those that stay."""
-        seen = torch.zeros(len(self) + 1, dtype=torch.bool, device=self.maps.device)
-        seen[self.maps.flatten().long()] = True
-        kept = seen[1:].nonzero().flatten()
-        renumber = torch.zeros(len(self) + 1, dtype=self.maps.dtype, device=self.maps.device)
-        renumber[kept + 1] = torch.arange(
-            1, len(kept) + 1, dtype=self.maps.dtype, device=self.maps.device
-        )
-        return LabelLayers(renumber[self.maps.long()], self.ids[kept]), kept
-
     def to(self, device: torch.device | str) -> LabelLayers:
         """Move both tensors."""
         return LabelLayers(self.maps.to(device), self.ids.to(device))
+
+    def _renumbered(self, kept: Tensor, count: int) -> Tensor:
+        table = torch.zeros(count + 1, dtype=self.maps.dtype, device=self.maps.device)
+        numbers = torch.arange(1, len(kept) + 1, dtype=table.dtype, device=table.device)
+        table[kept + 1] = numbers
+        return self._looked_up(table)
+
+    def _looked_up(self, table: Tensor) -> Tensor:
+        """A value for every pixel, by its number."""
+        return table[self.maps.long()]

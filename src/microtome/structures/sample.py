@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Placement, Region, Shape, Spacing, window
-from .instances import Boxes, Instances
+from .instances import Instances
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ class Segmentation:
         """Cut a region out; objects without a pixel left are dropped, boxes follow the masks."""
         cut = self.instances
         if cut is not None and cut.masks is not None:
-            masks, kept = cut.masks.crop(region).present()
-            scores = None if cut.scores is None else cut.scores[kept]
-            boxes = None if cut.boxes is None else Boxes(masks.boxes())
-            cut = Instances(cut.labels[kept], boxes, scores, masks)
+            cut = cut.follow(cut.masks.crop(region))
         return Segmentation(
             None if self.classes is None else self.classes[region],
             cut,
