@@ -17,7 +17,7 @@ from microtome.ops.mask_overlap import mask_overlap
 from microtome.ops.nms import nms
 from microtome.ops.roi_align import roi_align
 
-from .harness import Case
+from .harness import Case, peak_memory
 
 
 def cases() -> Iterator[Case]:
@@ -34,10 +34,21 @@ def cases() -> Iterator[Case]:
         yield _roi_align("the same, channels last", backward, last=True)
         yield _roi_align("2 RoIs on 200x200", backward, size=200, count=2)
         yield _roi_align("100 RoIs as large as the map", backward, count=100, sides=(300, 400))
-        yield _roi_align_in_volumes(backward)
+        yield align_in_volumes(backward)
     yield _overlap("64x192x192, 400 objects", (64, 192, 192), 400, 9, _contingency, "scikit-image")
     yield _overlap("256^3, 2000 objects", (256, 256, 256), 2000, 12, _bincount, "numpy.bincount")
     yield _overlap_of_noise()
+
+
+def memory() -> Iterator[dict[str, Any]]:
+    """Of RoIs in a volume; the answer alone is 5.6 MB."""
+    for way in ("", ", and back"):
+        start = f"from benchmarks.boxes import *\ncase = align_in_volumes({bool(way)})\n"
+        yield {
+            "case": f"roi_align: 64 RoIs, 7x7x7{way}",
+            "ours": peak_memory(start + "work = case.ours"),
+            "grid_sample + pooling": peak_memory(start + "work = case.peer"),
+        }
 
 
 def _same_tensors(ours: Any, theirs: Any) -> None:
@@ -77,6 +88,7 @@ def _nms(name: str, boxes: Tensor, scores: Tensor, threshold: float) -> Case:
         "torchvision",
         lambda: torchvision.ops.nms(theirs, scores, threshold),
         check,
+        {"sort": len(boxes)},
     )
 
 
@@ -91,7 +103,12 @@ def _nms_in_volumes(count: int) -> Case:
         assert a.equal(b), "other boxes are kept"
 
     return Case(
-        f"nms in volumes, {count}", lambda: nms(boxes, scores, 0.3), "loop in PyTorch", loop, check
+        f"nms in volumes, {count}",
+        lambda: nms(boxes, scores, 0.3),
+        "loop in PyTorch",
+        loop,
+        check,
+        {"sort": count},
     )
 
 
@@ -105,6 +122,7 @@ def _nms_growth() -> Case:
         "itself, 2000",
         lambda: nms(*few, 0.3),
         lambda a, b: None,
+        {"sort": 20_000},
     )
 
 
@@ -137,11 +155,12 @@ def _roi_align(
         lambda: torchvision.ops.roi_align(maps, theirs, (7, 7), 0.25, 2, True),
     )
     ours, peer = (_maybe_backward(way, maps, backward) for way in ways)
-    ways_back = ", and back" if backward else ""
-    return Case(f"roi_align: {name}{ways_back}", ours, "torchvision", peer, _same_tensors)
+    name = f"roi_align: {name}{', and back' if backward else ''}"
+    work = _reads(count * (7 * 2) ** 2, 2, 256, backward)
+    return Case(name, ours, "torchvision", peer, _same_tensors, work)
 
 
-def _roi_align_in_volumes(backward: bool) -> Case:
+def align_in_volumes(backward: bool) -> Case:
     """64 RoIs of 7^3 in 64 channels, against grid_sample of every sample and pooling."""
     generator = torch.Generator().manual_seed(0)
     shape, count = torch.tensor([16, 64, 64]), 64
@@ -164,10 +183,14 @@ def _roi_align_in_volumes(backward: bool) -> Case:
 
     ways = lambda: roi_align(maps, boxes, index, (7, 7, 7), 1), composed
     ours, peer = (_maybe_backward(way, maps, backward) for way in ways)
-    ways_back = ", and back" if backward else ""
-    return Case(
-        f"roi_align: 64 RoIs, 7x7x7{ways_back}", ours, "grid_sample + pooling", peer, _same_tensors
-    )
+    name = f"roi_align: 64 RoIs, 7x7x7{', and back' if backward else ''}"
+    work = _reads(count * (7 * 2) ** 3, 3, 64, backward)
+    return Case(name, ours, "grid_sample + pooling", peer, _same_tensors, work)
+
+
+def _reads(samples: int, dims: int, channels: int, backward: bool) -> dict[str, float]:
+    """Bytes of a row of channels at every corner of every sample; the way back adds to them."""
+    return {"cached": 4.0 * channels * samples * 2**dims * (3 if backward else 1)}
 
 
 def _balls(shape: tuple[int, ...], count: int, radius: int) -> np.ndarray:
@@ -218,6 +241,7 @@ def _overlap(
         peer_name,
         lambda: peer(a, b),
         _same_table,
+        {"copy": a.nbytes + b.nbytes},
     )
 
 
@@ -231,4 +255,5 @@ def _overlap_of_noise() -> Case:
         "scikit-image",
         lambda: _contingency(a, b),
         _same_table,
+        {"copy": a.nbytes + b.nbytes},
     )

@@ -2,7 +2,7 @@
 
 A sample counts only when a small matrix product before and after it ran nearly as fast as ever:
 other work on the machine spoils timings, and more so those with many threads. What the machine can
-do (copies, matrix products, gathers) is measured in the same run.
+do (copies, reads in its caches, matrix products, sorts) is measured in the same run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Case(NamedTuple):
     """One comparison. `check` asserts that both did the same work before anything is timed.
 
     `work` is what the work amounts to, by the limit of the machine that bounds it: bytes moved for
-    `copy`, operations for `matmul`, rows of 128 bytes for `gather`.
+    `copy`, bytes for `cached` reads, operations for `matmul`, numbers for `sort`.
     """
 
     name: str
@@ -125,17 +125,17 @@ def machine() -> dict[str, Any]:
 
 
 def limits() -> dict[str, float]:
-    """What the machine does in a second: bytes copied, operations of products, rows gathered."""
+    """What the machine does in a second: bytes copied, bytes read in cache, operations, sorts."""
     big = torch.rand(2**24)
     to = torch.empty_like(big)
     a = torch.rand(2048, 2048)
-    table = torch.rand(2**16, 32)  # rows of 128 bytes, 8 MiB
-    rows = torch.randint(len(table), (2**19,), generator=torch.Generator().manual_seed(0))
-    gathered = torch.empty(len(rows), 32)
+    cached = torch.rand(2**16).expand(256, -1)  # 256 KiB, read 256 times
+    few = torch.rand(20_000)
     return {
         "copy": 2 * big.nbytes / _best(lambda: to.copy_(big)),
+        "cached": 4 * cached.numel() / _best(lambda: cached.sum(1)),
         "matmul": 2 * 2048**3 / _best(lambda: a @ a),
-        "gather": len(rows) / _best(lambda: torch.index_select(table, 0, rows, out=gathered)),
+        "sort": len(few) / _best(lambda: few.sort(descending=True)),
     }
 
 
@@ -177,6 +177,11 @@ def markdown(report: dict[str, Any]) -> str:
         f"\n{about['processor']}, {about['threads']} threads, {about['instructions']}, "
         f"torch {about['torch']}; limits: {limit}"
     )
+    for row in report.get("memory", ()):
+        sizes = ", ".join(
+            f"{who} {size / 1e6:.0f} MB" for who, size in row.items() if who != "case"
+        )
+        lines.append(f"\npeak memory, {row['case']}: {sizes}")
     return "\n".join(lines) + "\n"
 
 

@@ -90,9 +90,18 @@ def _case(from_masks: bool) -> Case:
         _same_assignment(head, criterion, leaves, targets, dense, labels)
 
     whence = "masks" if from_masks else "embeddings"
-    return Case(
-        "matching and losses, 10 layers, 50 objects", ours, f"transformers, {whence}", peer, check
-    )
+    name = "matching and losses, 10 layers, 50 objects"
+    return Case(name, ours, f"transformers, {whence}", peer, check, {"matmul": _operations()})
+
+
+def _operations() -> float:
+    """Of the products of embeddings and features at points.
+
+    Of all queries for the matching; of the matched ones at three times as many points, to choose
+    the uncertain, and at these, with two products more on the way back.
+    """
+    products = QUERIES * POINTS + OBJECTS * (3 * POINTS + 3 * POINTS)
+    return 2.0 * CHANNELS * BATCH * LAYERS * products
 
 
 def _same_assignment(

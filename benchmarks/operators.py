@@ -82,8 +82,8 @@ def _attention(shapes: tuple[tuple[int, ...], ...]) -> Iterator[Case]:
     arguments = attention_arguments(shapes)
     name = f"deform_attn {len(shapes[0])}D, {arguments[0].shape[1]} queries"
     peer = "transformers" if len(shapes[0]) == 2 else "grid_sample"
-    rows = {"gather": float(arguments[2].numel() * 2 ** len(shapes[0]))}
-    yield from _both_ways(name, arguments, *of_attention(shapes), peer, rows)
+    read = _reads(arguments[2], len(shapes[0]), CHANNELS)
+    yield from _both_ways(name, arguments, *of_attention(shapes), peer, read)
 
 
 def _attention_in_one_cell() -> Case:
@@ -91,7 +91,8 @@ def _attention_in_one_cell() -> Case:
     value, locations, weights = attention_arguments(FLAT)
     arguments = [value, torch.full_like(locations, 0.5), weights]
     name = "deform_attn 2D, all samples in one cell"
-    return list(_both_ways(name, arguments, *of_attention(FLAT), "transformers", {}))[1]
+    read = _reads(weights, 2, CHANNELS)
+    return list(_both_ways(name, arguments, *of_attention(FLAT), "transformers", read))[1]
 
 
 def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
@@ -105,8 +106,8 @@ def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
             return deform_conv(*args, 3, padding=1)
 
     name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels"
-    rows = {"gather": float(arguments[2].numel() * 2 ** len(shape) * 16 / CHANNELS)}
-    yield from _both_ways(name, arguments, ours, reference, "reference", rows)
+    read = _reads(arguments[2], len(shape), 16)
+    yield from _both_ways(name, arguments, ours, reference, "reference", read)
 
 
 def _convolution_of_torchvision(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
@@ -147,20 +148,18 @@ def _both_ways(
     ours: Callable[..., Tensor],
     theirs: Callable[..., Tensor],
     peer: str,
-    work: dict[str, float],
+    read: float,
 ) -> Iterator[Case]:
-    """Forward alone, and with every gradient."""
+    """Forward alone, and with every gradient: it reads again, and adds to what it reads."""
+    for way, run, times in (("forward", _forward, 1), ("forward and backward", _both, 4)):
+        first = run(ours, arguments), peer
+        work = {"cached": times * read}
+        yield Case(f"{name}: {way}", *first, run(theirs, arguments), _close, work)
 
-    yield Case(
-        f"{name}: forward",
-        _forward(ours, arguments),
-        peer,
-        _forward(theirs, arguments),
-        _close,
-        work,
-    )
-    name = f"{name}: forward and backward"
-    yield Case(name, _both(ours, arguments), peer, _both(theirs, arguments), _close)
+
+def _reads(samples: Tensor, dims: int, channels: int) -> float:
+    """Bytes: a row of channels in float32 at every corner of every sample."""
+    return 4.0 * channels * samples.numel() * 2**dims
 
 
 def _forward(
