@@ -1,16 +1,21 @@
 """`python -m benchmarks [NAME …]`: time our code beside its peers, same work, same run.
 
 Each benchmark is a module with `cases()`, `memory()` where memory is compared, and `growth()` where
-time is followed over sizes; figures go to `benchmarks/results/NAME.json` and `NAME.md`.
+time is followed over sizes; figures go to `benchmarks/results/NAME.json` and `NAME.md`, written
+again after every line, so that a run that breaks off leaves what it had. With `BENCHMARKS=tiny` in
+the environment some take small sizes, to see that they run.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .harness import SETTINGS, Probe, compare, limits, machine, markdown, share_of_limit
 
@@ -26,30 +31,44 @@ BENCHMARKS = (
 RESULTS = Path(__file__).parent / "results"
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Run some benchmarks, or all; settings of OpenMP hold from the start of a process only."""
     if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
         environment = {**os.environ, **SETTINGS}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *names], environment)
-    for name in names or BENCHMARKS:
-        if name not in BENCHMARKS:
-            raise SystemExit(f"no benchmark {name!r}; there are: {', '.join(BENCHMARKS)}")
-        report = run(name)
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
-        (RESULTS / f"{name}.md").write_text(markdown(report))
-        print(markdown(report))
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]], environment)
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    given.results.mkdir(parents=True, exist_ok=True)
+    for name in given.names or BENCHMARKS:
+        print(markdown(run(name, given.results)))
 
 
-def run(name: str) -> dict:
+def run(name: str, results: Path) -> dict[str, Any]:
+    """Run one benchmark, its figures so far in `results` after every line."""
     module = importlib.import_module(f".{name}", __package__)
-    probe, able = Probe(), limits()
-    rows = [compare(case, probe) for case in module.cases()]
-    for row in rows:
-        row["of_limit"] = share_of_limit(row, able)
-    more = {k: list(getattr(module, k)()) for k in ("memory", "growth") if hasattr(module, k)}
-    return {"machine": machine(), "limits": able, "cases": rows, **more}
+    report: dict[str, Any] = {"machine": machine(), "limits": limits(), "cases": []}
+    for kind, row in _rows(module, report["limits"]):
+        report.setdefault(kind, []).append(row)
+        (results / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        (results / f"{name}.md").write_text(markdown(report))
+    return report
+
+
+def _rows(module: Any, able: dict[str, float]) -> Iterator[tuple[str, dict[str, Any]]]:
+    probe = Probe()
+    for case in module.cases():
+        row = compare(case, probe)
+        print(f"{row['case']}: {row['ratio']:.2f}x", file=sys.stderr)
+        yield "cases", {**row, "of_limit": share_of_limit(row, able)}
+    for kind in ("growth", "memory"):
+        for row in getattr(module, kind, tuple)():
+            print(f"{row['case']}: {kind}", file=sys.stderr)
+            yield kind, row
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -23,6 +23,8 @@ import torch
 SETTINGS = {"GOMP_SPINCOUNT": "0"}
 DISTURBED = 1.35  # times its best
 PATIENCE = 8  # tries per sample that counts
+SECONDS = 90  # after which a case takes the samples that there are
+TINY = os.environ.get("BENCHMARKS") == "tiny"  # small sizes, to see that all of it runs
 
 
 class Case(NamedTuple):
@@ -66,15 +68,18 @@ class Probe:
         return time.perf_counter() - start
 
 
-def compare(case: Case, probe: Probe, runs: int = 7) -> dict[str, Any]:
+def compare(case: Case, probe: Probe, runs: int = 2 if TINY else 7) -> dict[str, Any]:
     """Time both in turn; the ratio is the median of the paired ratios (above 1: ours is faster)."""
     case.check(case.ours(), case.peer())
     pairs: list[tuple[Sample, Sample]] = []
     spoilt: list[tuple[Sample, Sample]] = []
-    while len(pairs) < runs and len(spoilt) < PATIENCE * runs:
+    patience, end = PATIENCE * runs, time.perf_counter() + SECONDS
+    while len(pairs) < runs and len(spoilt) < patience:
         pair = _sample(case.ours, probe), _sample(case.peer, probe)
         quiet = max(s.disturbance for s in pair) <= DISTURBED
         (pairs if quiet else spoilt).append(pair)
+        if time.perf_counter() > end:
+            break
     valid = len(pairs)
     if valid < runs:  # said in the report: better than nothing, no measurement
         spoilt.sort(key=lambda pair: max(s.disturbance for s in pair))
@@ -87,7 +92,7 @@ def compare(case: Case, probe: Probe, runs: int = 7) -> dict[str, Any]:
         **_times("peer", peers),
         "ratio": statistics.median(p.wall / o.wall for o, p in pairs),
         "cpu_ratio": statistics.median(p.cpu / o.cpu for o, p in pairs),
-        "runs": runs,
+        "runs": len(pairs),
         "undisturbed": valid,
         "discarded": len(spoilt),
         "load": os.getloadavg()[0],
@@ -146,20 +151,27 @@ def share_of_limit(row: dict[str, Any], limit: dict[str, float]) -> dict[str, fl
 
 
 def peak_memory(code: str) -> int:
-    """Bytes by which `work()` raises the peak of a child that runs `code`, which defines it."""
+    """Bytes above what it held that `work()` takes at its peak, in a child; `code` defines it.
+
+    Linux: what was freed before is given back, and the peak begins anew.
+    """
     script = (
-        f"{code}\nimport resource\npeak = lambda: "
-        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak()\nwork()\nprint((peak() - before) * 1024)"
+        f"{code}\nimport ctypes, gc\nfrom pathlib import Path\n"
+        "def held(what):\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(line.split()[1]) for line in lines if line.startswith(what))\n"
+        "gc.collect()\nctypes.CDLL(None).malloc_trim(0)\n"
+        "Path('/proc/self/clear_refs').write_text('5')\n"
+        "before = held('VmRSS')\nwork()\nprint((held('VmHWM') - before) * 1024)"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
-    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    if told.returncode:
+        raise RuntimeError(f"the child that measures memory ended so:\n{told.stderr[-2000:]}")
     return int(told.stdout.split()[-1])
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The table of a report, a line per case."""
+    """The tables of a report, a line per case, and the machine."""
     lines = [
         "| | ours, ms | peer | peer, ms | ratio | cpu ratio | of the limit | undisturbed |",
         "|---|---|---|---|---|---|---|---|",
@@ -171,18 +183,32 @@ def markdown(report: dict[str, Any]) -> str:
             f"| {row['ratio']:.2f}x | {row['cpu_ratio']:.2f}x | {shares} "
             f"| {row['undisturbed']} of {row['runs']} |"
         )
+    if report.get("memory"):
+        lines += ["", "Peak memory beyond what was held before, in MB; parameters in millions:"]
+        lines += ["", *_table(report["memory"], 1e6)]
+    if report.get("growth"):
+        lines += ["", "Milliseconds by size, and the power of the size that they follow:"]
+        lines += ["", *_table(report["growth"], 1)]
     about = report["machine"]
     limit = ", ".join(f"{kind} {amount / 1e9:.3g} G/s" for kind, amount in report["limits"].items())
     lines.append(
         f"\n{about['processor']}, {about['threads']} threads, {about['instructions']}, "
         f"torch {about['torch']}; limits: {limit}"
     )
-    for row in report.get("memory", ()):
-        sizes = ", ".join(
-            f"{who} {size / 1e6:.0f} MB" for who, size in row.items() if who != "case"
-        )
-        lines.append(f"\npeak memory, {row['case']}: {sizes}")
     return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[dict[str, Any]], unit: float) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "case"))
+    lines = [f"| | {' | '.join(n.replace('_', ' ') for n in names)} |", "|---" * (len(names) + 1)]
+    lines[1] += "|"
+    for row in rows:
+        lines.append(f"| {row['case']} | {' | '.join(_told(row.get(n), unit) for n in names)} |")
+    return lines
+
+
+def _told(value: float | str | None, unit: float) -> str:
+    return f"{value / unit:.2f}" if isinstance(value, int | float) else value or ""
 
 
 def _best(work: Callable[[], Any], tries: int = 9) -> float:
