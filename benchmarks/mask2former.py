@@ -71,7 +71,7 @@ def steps(size: int, ours_in: torch.dtype, theirs_in: torch.dtype) -> tuple[Any,
     """Forward, losses and gradients of every parameter; the loss is the answer."""
     pair = make_pair(PUBLISHED)
     images, targets = pair.ours.prepare(batch([(size, size)]))
-    masks = [t.instances.masks.dense().float() for t in targets]
+    masks = [t.instances.masks.dense().tensor.float() for t in targets]
     labels = [t.instances.labels for t in targets]
 
     def ours() -> float:

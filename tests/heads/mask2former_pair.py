@@ -276,7 +276,7 @@ def _their_losses(theirs, output, targets, pools) -> list[dict[str, Tensor]]:
                 some = pool[first[count] :][:count].flip(-1)  # x, y
                 return some.expand(masks, count, axes).clone()
 
-            labels, masks = target.instances.labels, target.instances.masks.dense()
+            labels, masks = target.instances.labels, target.instances.masks.dense().tensor
             with torch.no_grad(), mock.patch.object(torch, "rand", chance):
                 losses = criterion(
                     layer["masks_queries_logits"][index : index + 1],

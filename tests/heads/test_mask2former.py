@@ -86,7 +86,7 @@ class InstanceContract(Mask2FormerContract):
         head = self.make().eval()
         images, _ = self._batch()
         truth = self.truth(images.canvas)
-        prediction = certain(truth.instances.masks.dense(), truth.instances.labels)
+        prediction = certain(truth.instances.masks.dense().tensor, truth.instances.labels)
         results = head.decode(batched([prediction] * 2), images)
         for result, shape in zip(results, images.shapes.tolist(), strict=True):
             window = tuple(slice(s) for s in shape)

@@ -58,7 +58,7 @@ def dices(result, truth):
 
 def hits(result, truth):
     """Objects found with an IoU above a half, objects found, and objects there."""
-    found, there = (s.instances.masks.dense().flatten(1).float() for s in (result, truth))
+    found, there = (s.instances.masks.dense().tensor.flatten(1).float() for s in (result, truth))
     shared = found @ there.T
     overlap = shared / (found.sum(1, keepdim=True) + there.sum(1) - shared)
     return (overlap > 0.5).sum().item(), len(found), len(there)
@@ -120,7 +120,7 @@ def coco_ap50(results, truths, classes):
 
 
 def rows(instances, image_id):
-    for one, label in zip(instances.masks.dense(), instances.labels.tolist(), strict=True):
+    for one, label in zip(instances.masks.dense().tensor, instances.labels.tolist(), strict=True):
         encoded = run_lengths.encode(np.asfortranarray(one.numpy().astype(np.uint8)))
         yield {"image_id": image_id, "category_id": label + 1, "segmentation": encoded}, one
 

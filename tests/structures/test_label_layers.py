@@ -30,7 +30,7 @@ def layers(dims):
 
 def test_overlapping_masks_take_further_layers(layers, dims):
     assert len(layers.maps) == 2 and layers.maps.dtype == torch.int32
-    assert layers.dense().equal(squares(dims))
+    assert layers.dense().tensor.equal(squares(dims))
     assert layers.ids.tolist() == IDS and layers.ids.dtype == torch.int64
     assert layers.areas().tolist() == [4**dims] * 3
 
@@ -38,7 +38,7 @@ def test_overlapping_masks_take_further_layers(layers, dims):
 def test_masks_come_from_anywhere(dims):
     masks = squares(dims)
     read = LabelLayers.from_masks(mask.numpy() for mask in masks)
-    assert read.ids.tolist() == [1, 2, 3] and read.dense().equal(masks)
+    assert read.ids.tolist() == [1, 2, 3] and read.dense().tensor.equal(masks)
     none = LabelLayers.from_masks(masks[:0])
     assert len(none) == 0 and none.maps.shape == (1, *[12] * dims) and not none.maps.any()
 
@@ -63,9 +63,9 @@ def test_objects_are_chosen_in_order(layers, dims):
     masks = squares(dims)
     for index in ([2, 0], torch.tensor([2, 0]), [-1, 0]):
         assert layers[index].ids.tolist() == [IDS[2], IDS[0]]
-        assert layers[index].dense().equal(masks[[2, 0]])
-    assert layers[1:].dense().equal(masks[1:]) and layers[1].dense().equal(masks[1:2])
-    assert layers[torch.tensor([True, False, True])].dense().equal(masks[[0, 2]])
+        assert layers[index].dense().tensor.equal(masks[[2, 0]])
+    assert layers[1:].dense().tensor.equal(masks[1:]) and layers[1].dense().tensor.equal(masks[1:2])
+    assert layers[torch.tensor([True, False, True])].dense().tensor.equal(masks[[0, 2]])
     assert len(layers[[]]) == 0 and not layers[[]].maps.any()
 
 
@@ -82,7 +82,7 @@ def test_joining_lays_layers_upon_each_other(dims):
     masks = squares(dims)
     parts = [LabelLayers.from_masks(mask[None], [i]) for mask, i in zip(masks, IDS, strict=True)]
     both = LabelLayers.cat(parts)
-    assert len(both.maps) == 2 and both.ids.tolist() == IDS and both.dense().equal(masks)
+    assert len(both.maps) == 2 and both.ids.tolist() == IDS and both.dense().tensor.equal(masks)
     with pytest.raises(ValueError, match="one shape"):
         LabelLayers.cat([parts[0], parts[1].crop((slice(0, 3),) * dims)])
 
@@ -90,10 +90,10 @@ def test_joining_lays_layers_upon_each_other(dims):
 def test_other_ids(layers, dims):
     masks = squares(dims)
     other = layers.relabel(torch.tensor([9, 0, 2**24 + 3]))
-    assert other.ids.tolist() == [9, 2**24 + 3] and other.dense().equal(masks[[0, 2]])
+    assert other.ids.tolist() == [9, 2**24 + 3] and other.dense().tensor.equal(masks[[0, 2]])
     one = layers.relabel(torch.tensor([5, 5, 4]))
     assert one.ids.tolist() == [4, 5]
-    assert one.dense().equal(torch.stack([masks[2], masks[0] | masks[1]]))
+    assert one.dense().tensor.equal(torch.stack([masks[2], masks[0] | masks[1]]))
     assert one.areas().tolist() == [4**dims, 2 * 4**dims - 2**dims]  # what they share counts once
     for wrong in ([1, 2], [1, 2, -1]):
         with pytest.raises(ValueError, match="3 ids from 0 on"):
@@ -143,7 +143,7 @@ class TestInstances:
         again = Instances.cat([whole[:1], whole[1:]])
         assert again.labels.equal(whole.labels) and again.scores.equal(whole.scores)
         assert again.boxes.tensor.equal(whole.boxes.tensor)
-        assert again.masks.dense().equal(whole.masks.dense())
+        assert again.masks.dense().tensor.equal(whole.masks.dense().tensor)
         with pytest.raises(ValueError, match="1 of 2 Instances have scores"):
             Instances.cat([whole, self.made(dims, scores=None)])
         with pytest.raises(ValueError, match="no Instances"):

@@ -85,7 +85,7 @@ class TestLabelLayers:
         layers = LabelLayers.from_ids(ids(dims))
         assert layers.ids.tolist() == [7, BIG] and len(layers) == 2
         assert layers.maps.unique().tolist() == [0, 1, 2]
-        assert layers.dense().equal(torch.stack([ids(dims) == 7, ids(dims) == BIG]))
+        assert layers.dense().tensor.equal(torch.stack([ids(dims) == 7, ids(dims) == BIG]))
 
     def test_an_image_without_background_or_objects(self):
         full = LabelLayers.from_ids(torch.tensor([[3, 9]]))
@@ -104,7 +104,7 @@ class TestLabelLayers:
         cut = LabelLayers.from_ids(ids()).crop((slice(3, 5), slice(3, 6)))
         present, kept = cut.present()
         assert kept.tolist() == [1] and present.ids.tolist() == [BIG]
-        assert present.maps.max() == 1 and present.dense().sum() == 1
+        assert present.maps.max() == 1 and present.dense().tensor.sum() == 1
 
 
 class TestInstances:

@@ -34,7 +34,7 @@ def to_dict(sample: DataSample, classes: Classes) -> dict[str, Any]:
     scales = sample.spacing or (1.0,) * dims
     affine = torch.diag(torch.tensor([*scales, 1.0], dtype=torch.float64))
     data = {"image": sample.image}
-    truth = sample.truth or Segmentation()
+    truth = (sample.truth or Segmentation()).with_classes()
     if truth.classes is not None:
         known = truth.classes != classes.ignore_index
         data["classes"] = torch.where(known, truth.classes + 1, 0).to(torch.int32)[None]
@@ -60,10 +60,12 @@ def from_dict(sample: DataSample, data: dict[str, Any], classes: Classes) -> Dat
 
 
 def _truth(before: Segmentation, data: dict[str, Any], classes: Classes) -> Segmentation:
-    pixels, instances = before.classes, before.instances
+    pixels, instances = before.with_classes().classes, before.instances
     if pixels is not None:
         coded = data["classes"].as_tensor()[0].to(pixels.dtype)
         pixels = torch.where(coded > 0, coded - 1, classes.ignore_index)
+        if before.classes is None and coded.all():
+            pixels = None  # nothing was uncovered, so the objects say all
     if instances is not None and instances.masks is not None:
         maps = data["labels"].as_tensor().to(instances.masks.maps.dtype)
         instances = instances.follow(LabelLayers(maps, instances.masks.ids))

@@ -48,7 +48,11 @@ class MonaiTransforms:
             raise ValueError("these transforms cannot be used:\n- " + "\n- ".join(wrong))
         for transform in leaves:
             _settle(transform)
-        self.needs_spacing = [type(t).__name__ for t in leaves if isinstance(t, Spacingd)]
+        self.needs_spacing = [
+            type(t).__name__
+            for t in leaves
+            if isinstance(t, Spacingd) or getattr(t, "needs_spacing", False)
+        ]
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..geometry import Shape, Spacing, round_up, window
+from .layout import arrange
+from .tensor_tree import TensorTree
 
 
 @dataclass(frozen=True)
-class ImageList:
+class ImageList(TensorTree):
     """A padded batch.
 
     Attributes:
@@ -56,6 +58,25 @@ class ImageList:
             torch.tensor(known, device=device) if known else None,
         )
 
+    @classmethod
+    def from_layout(
+        cls,
+        arrays: Sequence[Tensor],
+        layout: str,
+        multiple: Sequence[int],
+        spacing: Sequence[Spacing | None] = (),
+    ) -> ImageList:
+        """Pad arrays of another axis order, such as `ZYXC` or `TCZYX`; see `layout.py`.
+
+        An axis C that is missing becomes one channel; an axis T must be of length 1.
+        """
+        inside = "C" + "".join(axis for axis in "ZYX" if axis in layout)
+        return cls.pad([arrange(array, layout, inside) for array in arrays], multiple, spacing)
+
+    def to_layout(self, layout: str) -> Tensor:
+        """The padded batch in another axis order, such as `BZYXC`."""
+        return arrange(self.tensor, "BC" + "ZYX"[-len(self.canvas) :], layout)
+
     @property
     def canvas(self) -> Shape:
         """The padded spatial shape."""
@@ -68,3 +89,30 @@ class ImageList:
         axes = [torch.arange(s, device=self.tensor.device) for s in self.canvas]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
         return (grid[None] < self.shapes.view(-1, *[1] * dims, dims)).all(-1)
+
+    def unpadded(self) -> list[Tensor]:
+        """Views [C, *S] of the images at their true sizes."""
+        sizes = zip(self.tensor, self.shapes.tolist(), strict=True)
+        return [image[(slice(None), *window(shape))] for image, shape in sizes]
+
+    def standardised(
+        self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> ImageList:
+        """Take off the mean and divide by the standard deviation; padding stays 0.
+
+        Args:
+            mean, std: one value per channel; when not given, each image's own, of its true pixels.
+        """
+        known, axes = self.valid_mask[:, None], tuple(range(2, self.tensor.ndim))
+
+        def average(values: Tensor) -> Tensor:
+            return (values * known).sum(axes, keepdim=True) / known.sum(axes, keepdim=True)
+
+        def given(values: Sequence[float]) -> Tensor:
+            return self.tensor.new_tensor(values).view(1, -1, *[1] * len(axes))
+
+        centre = average(self.tensor) if mean is None else given(mean)
+        moved = self.tensor - centre
+        width = average(moved.square()).sqrt() if std is None else given(std)
+        tiny = torch.finfo(moved.dtype).eps
+        return replace(self, tensor=torch.where(known, moved / width.clamp(min=tiny), 0))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from torch import Tensor
 from .boxes import Boxes
 from .indexing import Index, positions
 from .label_layers import LabelLayers
+from .tensor_tree import TensorTree
 
 Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
-class Instances:
+class Instances(TensorTree):
     """N objects of one image.
 
     Attributes:
@@ -33,6 +34,8 @@ class Instances:
     boxes: Boxes | None = None
     scores: Tensor | None = None
     masks: LabelLayers | None = None
+
+    parts: ClassVar[Mapping[str, Any]] = {"boxes": Boxes, "masks": LabelLayers}
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 1:
@@ -85,16 +88,6 @@ class Instances:
         rest = replace(self, boxes=None, masks=None)[kept]
         boxes = None if self.boxes is None else Boxes(there.boxes())
         return replace(rest, boxes=boxes, masks=there)
-
-    def to(self, device: torch.device | str) -> Instances:
-        """Move every tensor."""
-        return replace(
-            self,
-            labels=self.labels.to(device),
-            boxes=self.boxes and Boxes(self.boxes.tensor.to(device)),
-            scores=None if self.scores is None else self.scores.to(device),
-            masks=self.masks and self.masks.to(device),
-        )
 
 
 def _known(name: str, parts: list[Part | None]) -> list[Part]:

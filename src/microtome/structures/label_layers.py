@@ -13,11 +13,14 @@ from torch import Tensor
 
 from ..geometry import Region, Shape, window
 from ..ops.masks_to_boxes import masks_to_boxes
+from .bit_masks import BitMasks
 from .indexing import Index, positions
+from .nearest import nearest
+from .tensor_tree import TensorTree
 
 
 @dataclass(frozen=True)
-class LabelLayers:
+class LabelLayers(TensorTree):
     """N objects of one image in K layers (one layer unless objects overlap).
 
     Attributes:
@@ -42,7 +45,7 @@ class LabelLayers:
 
     @classmethod
     def from_masks(
-        cls, masks: Iterable[Tensor], ids: Sequence[int] | Tensor | None = None
+        cls, masks: Iterable[Tensor] | BitMasks, ids: Sequence[int] | Tensor | None = None
     ) -> LabelLayers:
         """Make layers from masks that may overlap: each goes into the first layer with room.
 
@@ -54,6 +57,7 @@ class LabelLayers:
         Raises ValueError for masks of several shapes, other numbers of ids, or no mask and no
         shape: an image without objects is a tensor [0, *S].
         """
+        masks = masks.tensor if isinstance(masks, BitMasks) else masks
         shape = tuple(masks.shape[1:]) if isinstance(masks, Tensor) else None
         layers: list[Tensor] = []
         count = 0
@@ -154,10 +158,10 @@ class LabelLayers:
         """[N] int64, the pixels of each object."""
         return torch.bincount(self.maps.flatten(), minlength=len(self) + 1)[1:]
 
-    def dense(self) -> Tensor:
-        """[N, *S] bool: N times the memory, for small images and tests."""
+    def dense(self) -> BitMasks:
+        """One mask per object: N times the memory, for small images and tests."""
         number = torch.arange(1, len(self) + 1, device=self.maps.device)
-        return (self.maps[None] == number.view(-1, *[1] * self.maps.ndim)).any(1)
+        return BitMasks((self.maps[None] == number.view(-1, *[1] * self.maps.ndim)).any(1))
 
     def sample(self, points: Tensor) -> Tensor:
         """[K, P] the numbers at points [P, D]: 0…1 from border to border, array order, nearest."""
@@ -168,11 +172,7 @@ class LabelLayers:
 
     def resize(self, shape: Shape) -> LabelLayers:
         """Take the nearest pixel; objects keep their numbers, even those without a pixel left."""
-        maps = self.maps
-        for axis, (have, want) in enumerate(zip(maps.shape[1:], shape, strict=True), start=1):
-            at = (torch.arange(want, device=maps.device) + 0.5) * (have / want)
-            maps = maps.index_select(axis, at.long().clamp(max=have - 1))
-        return replace(self, maps=maps)
+        return replace(self, maps=nearest(self.maps, shape))
 
     def crop(self, region: Region) -> LabelLayers:
         """Cut a region out; objects keep their numbers, even those without a pixel left."""
@@ -183,10 +183,6 @@ class LabelLayers:
         full = self.maps.new_zeros(len(self.maps), *canvas)
         full[(slice(None), *window(self.maps.shape[1:]))] = self.maps
         return replace(self, maps=full)
-
-    def to(self, device: torch.device | str) -> LabelLayers:
-        """Move both tensors."""
-        return LabelLayers(self.maps.to(device), self.ids.to(device))
 
     def _renumbered(self, kept: Tensor, count: int) -> Tensor:
         table = torch.zeros(count + 1, dtype=self.maps.dtype, device=self.maps.device)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..geometry import Placement, Region, Shape, Spacing, window
 from .instances import Instances
+from .tensor_tree import TensorTree
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(TensorTree):
     """What is in one image: the truth, a head's targets and a result are all this type.
 
     Attributes:
@@ -26,13 +28,7 @@ class Segmentation:
     instances: Instances | None = None
     scores: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> Segmentation:
-        """Move every tensor."""
-        return Segmentation(
-            None if self.classes is None else self.classes.to(device),
-            self.instances and self.instances.to(device),
-            None if self.scores is None else self.scores.to(device),
-        )
+    parts: ClassVar[Mapping[str, Any]] = {"instances": Instances}
 
     def crop(self, region: Region) -> Segmentation:
         """Cut a region out; objects without a pixel left are dropped, boxes follow the masks."""
@@ -45,9 +41,25 @@ class Segmentation:
             None if self.scores is None else self.scores[(slice(None), *region)],
         )
 
+    def with_classes(self) -> Segmentation:
+        """Where there is no class map, make it of the objects: their labels, and 0 elsewhere."""
+        objects = self.instances
+        if self.classes is not None or objects is None or objects.masks is None:
+            return self
+        table = torch.cat([objects.labels.new_zeros(1), objects.labels]).long()
+        maps = objects.masks.maps
+        classes = table[maps[0].long()]
+        for layer in maps[1:]:
+            classes = torch.where(layer > 0, table[layer.long()], classes)
+        return replace(self, classes=classes)
+
     def pad(self, canvas: Shape, ignore_index: int) -> Segmentation:
-        """Pad at the far ends: classes with `ignore_index`, objects with background."""
-        classes, instances = self.classes, self.instances
+        """Pad at the far ends: classes with `ignore_index`, objects with background.
+
+        Where there are masks of objects and no class map, one is made, because it alone can say
+        that nothing is known of the padding. Boxes without masks say nothing of background.
+        """
+        classes, instances = self.with_classes().classes, self.instances
         if classes is not None:
             full = classes.new_full(canvas, ignore_index)
             full[window(classes.shape)] = classes
@@ -84,7 +96,7 @@ class Intensity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DataSample:
+class DataSample(TensorTree):
     """One image, what is in it, and where it came from.
 
     Attributes:
@@ -110,13 +122,34 @@ class DataSample:
         """The spatial shape *S."""
         return tuple(self.image.shape[1:])
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> DataSample:
-        """Move image and truth."""
-        return replace(
-            self,
-            image=self.image.to(device, non_blocking=non_blocking),
-            truth=self.truth and self.truth.to(device),
-        )
+    @property
+    def device(self) -> torch.device:
+        """Where the image is."""
+        return self.image.device
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What is known of the image and is no data, by name."""
+        return {name: value for name, value in self._known() if name not in ("image", "truth")}
+
+    def keys(self) -> list[str]:
+        """The data there are: `image`, and `truth` when known."""
+        return [name for name, _ in self._known() if name in ("image", "truth")]
+
+    def __getitem__(self, name: str) -> Any:
+        """`sample["image"]`, `sample["truth"]`; raises KeyError for what is not known."""
+        if name not in self.keys():
+            raise KeyError(f"{name!r}: the data are {self.keys()}, the rest is in `metainfo`")
+        return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    parts: ClassVar[Mapping[str, Any]] = {
+        "truth": Segmentation,
+        "placement": Placement,
+        "intensity": Intensity,
+    }
 
     def pin_memory(self) -> DataSample:
         """Pin the image, so that a loader's copies to a GPU overlap with work."""
