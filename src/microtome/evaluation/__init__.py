@@ -4,6 +4,9 @@ from .baselines import ConstantClass, NearestMeanColour, Otsu
 from .confusion import ConfusionMatrix, confusion, scores
 from .curves import curves
 from .evaluator import Evaluator, evaluate
+from .instance_evaluator import InstanceEvaluator, evaluate_instances
+from .instance_scores import instance_scores
+from .overlap import Overlap, overlap, overlap_of_maps
 from .pictures import overlay
 from .table import format_table
 
@@ -11,12 +14,18 @@ __all__ = [
     "ConfusionMatrix",
     "ConstantClass",
     "Evaluator",
+    "InstanceEvaluator",
     "NearestMeanColour",
     "Otsu",
+    "Overlap",
     "confusion",
     "curves",
     "evaluate",
+    "evaluate_instances",
     "format_table",
+    "instance_scores",
+    "overlap",
+    "overlap_of_maps",
     "overlay",
     "scores",
 ]
