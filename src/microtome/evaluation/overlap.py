@@ -56,7 +56,7 @@ def overlap(result: LabelLayers, truth: LabelLayers, ignored: Tensor | None = No
     for j, true in enumerate(truth.maps.to(torch.int32)):
         true = true if ignored is None else true.masked_fill(ignored, IGNORED)
         for i, found in enumerate(result.maps.to(torch.int32)):
-            counts.add(*(x.cpu() for x in mask_overlap(found, true)), first=(i == 0, j == 0))
+            counts.add(mask_overlap(found, true), first=(i == 0, j == 0))
     return counts.overlap()
 
 
@@ -82,7 +82,7 @@ def overlap_of_maps(
     counts = _Counts(len(found_ids) - 1, len(true_ids) - 1)
     pair, where = (found[1:] * len(true_ids) + true[1:]).unique(return_inverse=True)
     summed = torch.zeros_like(pair).index_add_(0, where, shared)
-    counts.add(pair // len(true_ids), pair % len(true_ids), summed, first=(True, True))
+    counts.add((pair // len(true_ids), pair % len(true_ids), summed), first=(True, True))
     return counts.overlap(), found_ids[1:], true_ids[1:]
 
 
@@ -93,12 +93,13 @@ class _Counts:
         self.found, self.true = _zeros(2, found + 1), _zeros(true + 1)
         self.pairs: list[Tensor] = []
 
-    def add(self, found: Tensor, true: Tensor, count: Tensor, first: tuple[bool, bool]) -> None:
-        """Add a table; `first`: whether its map of the truth, of the result, is the first layer.
+    def add(self, table: tuple[Tensor, Tensor, Tensor], first: tuple[bool, bool]) -> None:
+        """Add a table of two layers; `first`: whether that of the result, of the truth, is one.
 
         Areas are taken from tables with the first layer of the other side, so none counts twice.
         """
         new_truth, new_found = first
+        found, true, count = (part.cpu() for part in table)
         judged = true != IGNORED
         if new_found:
             self.found[0].index_add_(0, found[judged], count[judged])
