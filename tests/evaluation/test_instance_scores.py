@@ -48,7 +48,7 @@ def segmentation(ids, labels=None, classes=None):
 
 def dense_iou(found, true):
     """[N, M] from N and M boolean masks."""
-    a, b = found.flatten(1).double(), true.flatten(1).double()
+    a, b = (masks.tensor.flatten(1).double() for masks in (found, true))
     shared = a @ b.T
     return shared / (a.sum(1)[:, None] + b.sum(1)[None] - shared)
 
