@@ -16,21 +16,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ..losses import checked_weights
-from ..losses.masks import (
-    PointSampling,
-    choose_uncertain,
-    class_loss,
-    draw_points,
-    mask_losses,
-)
-from ..losses.matching import assign, class_cost, mask_costs
-from ..ops.point_sample import point_sample
+from ..losses.masks import PointSampling, class_loss
+from ..losses.matching import assign, class_cost
 from ..structures import Classes, ImageList, Segmentation
 from . import Head, Targets
+from .judged_points import JudgedPoints, known_only
 from .mask_decoding import Queries, found_objects, semantic_scores
 from .mask_targets import MaskTargets, Task
 
@@ -56,35 +48,6 @@ class MaskPrediction(NamedTuple):
     def mask_logits(self, layer: int = -1) -> Tensor:
         """[B, Q, *S] of one layer."""
         return torch.einsum("bqe,be...->bq...", self.embeddings[layer], self.features)
-
-
-class Pool(NamedTuple):
-    """Points of one image at which its masks are judged.
-
-    Attributes:
-        points: [P, D] in 0…1.
-        values: [layers of the truth, P], what lies there.
-        chosen: how many of the candidates each mask takes, its most uncertain ones.
-        candidates: how many points are candidates, the first ones; all masks take the others.
-    """
-
-    points: Tensor
-    values: Tensor
-    chosen: int
-    candidates: int
-
-    def first(self, count: int) -> Pool:
-        """The first points only, all of them candidates."""
-        return Pool(self.points[:count], self.values[:, :count], 0, count)
-
-    def losses(self, embeddings: Tensor, features: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and Dice of masks [R, E] of objects `ids` [R], summed over the masks."""
-        logits = _logits_at(self.points, embeddings, features)
-        columns = choose_uncertain(logits.detach(), self.chosen, self.candidates)
-        is_object = (self.values[:, columns] == ids[:, None]).any(0)
-        known = logits.gather(1, columns), is_object
-        entropy, dice = checkpoint(mask_losses, *known, use_reentrant=False)  # holds these two only
-        return entropy.sum(), dice.sum()
 
 
 class Matched(NamedTuple):
@@ -202,45 +165,32 @@ class MaskClassification(Head[MaskPrediction]):
     ) -> Matched:
         classes = prediction.class_logits[:, index].float()
         embeddings = prediction.embeddings[:, index].float()
-        features = _judged_only(prediction.features[index].float(), truth.valid_mask)
-        count, chosen, candidates = self.sampling.counts(int(truth.valid_mask.sum()))
-        if points is None:
-            points = draw_points(truth.valid_mask, candidates + count - chosen)
-        pool = Pool(points, truth.values(points), chosen, candidates)
-        layers, queries, objects = self._assign(
-            classes, embeddings, features, pool.first(count), truth
-        )
+        features = known_only(prediction.features[index].float(), truth.valid_mask)
+        judged = JudgedPoints.of(truth, self.sampling, points)
+        mask_terms = judged.costs(embeddings.detach(), features.detach(), truth.ids)
+        layers, queries, objects = self._assign(classes.detach(), mask_terms, truth.labels)
         labels = torch.full(classes.shape[:2], self.classes.num_classes, device=classes.device)
         labels[layers, queries] = truth.labels[objects]
-        at_once = max(16, _LOGITS_AT_ONCE // max(1, len(points)) // 16 * 16)  # whole vectors
+        at_once = max(16, _LOGITS_AT_ONCE // max(1, len(judged.points)) // 16 * 16)  # whole vectors
         some = zip(
             embeddings[layers, queries].split(at_once),
             truth.ids[objects].split(at_once),
             strict=True,
         )
-        sums = [pool.losses(of_mask, features, ids) for of_mask, ids in some]
+        sums = [judged.losses(of_mask, features, ids) for of_mask, ids in some]
         mask, dice = torch.stack([torch.stack(pair) for pair in sums]).sum(0)
         return Matched(labels, mask, dice)
 
-    @torch.no_grad()
     def _assign(
-        self,
-        class_logits: Tensor,
-        embeddings: Tensor,
-        features: Tensor,
-        pool: Pool,
-        truth: MaskTargets,
+        self, class_logits: Tensor, mask_terms: Sequence[tuple[Tensor, ...]], labels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Match every layer on its own: indices [R] of layers, queries and objects."""
-        sampled = point_sample(features[None], pool.points[None])[0]  # [E, P]
-        terms = [
-            (
-                class_cost(of_class, truth.labels),
-                *mask_costs(of_mask @ sampled, pool.values, truth.ids),
-            )
-            for of_class, of_mask in zip(class_logits, embeddings, strict=True)
-        ]
-        costs = torch.stack([torch.stack(layer) for layer in terms]).cpu()  # one wait for all
+        costs = torch.stack(
+            [
+                torch.stack([class_cost(logits, labels), *terms])
+                for logits, terms in zip(class_logits, mask_terms, strict=True)
+            ]
+        ).cpu()  # one wait for all
         pairs = [
             assign(dict(zip(WEIGHTS, layer, strict=True)), self.weights) for layer in costs.unbind()
         ]
@@ -248,25 +198,3 @@ class MaskClassification(Head[MaskPrediction]):
         queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
         device = class_logits.device
         return layers.to(device), queries.to(device), objects.to(device)
-
-
-def _logits_at(points: Tensor, embeddings: Tensor, features: Tensor) -> Tensor:
-    """Mask logits [R, P] at points [P, D]: of embeddings [R, E] and features [E, *S].
-
-    Sampling is linear: it goes before or after the product, which is taken where it is smaller.
-    """
-    if features[0].numel() > len(points):
-        return embeddings @ point_sample(features[None], points[None])[0]
-    masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
-    return point_sample(masks[None], points[None])[0]
-
-
-def _judged_only(features: Tensor, valid_mask: Tensor) -> Tensor:
-    """Zero where a cell of [E, *S] holds ignored pixels only, as beyond the image's border.
-
-    Points on the last judged pixels would otherwise see, between the centres of two cells, what is
-    predicted where nothing is known.
-    """
-    shape = features.shape[1:]
-    share = F.interpolate(valid_mask[None, None].float(), shape, mode="area")[0]
-    return features.where(share > 0, 0.0)
