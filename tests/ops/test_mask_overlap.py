@@ -8,10 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis.strategies import integers, lists, sampled_from
 from skimage.metrics import contingency_table
 
 from microtome.ops import using
 from microtome.ops.mask_overlap import BACKENDS, mask_overlap
+from microtome.testing import BackendContract
 
 SHAPES = {1: (40,), 2: (12, 17), 3: (5, 7, 9)}
 HERE = {b.name: b.lacking for b in BACKENDS if b.name != "gpu"}  # tensors lie on CPUs
@@ -42,6 +44,46 @@ def by_counting(a, b):
 
 def rows(a, b):
     return list(zip(*(x.tolist() for x in mask_overlap(a, b)), strict=True))
+
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+class TestMaskOverlap(BackendContract):
+    """Drawn answers are also those of counting one pixel after the other."""
+
+    name = "mask_overlap"
+    backends = BACKENDS
+    dtypes = INTEGERS
+
+    def call(self, *args):
+        return mask_overlap(*args)
+
+    def make(self, spatial_dims, dtype):
+        return label_map(spatial_dims, 6).to(dtype), label_map(spatial_dims, 9, 1)
+
+    def empty(self, spatial_dims):
+        return tuple(torch.zeros(2, *[0] * spatial_dims, dtype=torch.int64) for _ in range(2))
+
+    def drawn(self, draw, spatial_dims):
+        """Few ids or as many as pixels, any numbers, in runs of any length, in any layout."""
+        random = torch.Generator().manual_seed(draw(integers(0, 99)))
+        shape = [draw(integers(0, 12)) for _ in range(spatial_dims)]
+        maps = []
+        for _ in range(2):
+            dtype = draw(sampled_from(INTEGERS))
+            least, most = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+            ids = torch.tensor(draw(lists(integers(least, most), min_size=1, max_size=40)))
+            runs = ids[torch.randint(len(ids), shape, generator=random)].to(dtype)
+            times = draw(integers(1, 5))
+            maps.append(runs.repeat_interleave(times, -1)[..., : shape[-1]].transpose(0, -1))
+        if draw(sampled_from([True, False])):
+            maps = [x.contiguous() for x in maps]
+        assert rows(*maps) == by_counting(*maps)
+        return tuple(maps)
+
+    def operations(self, *args):
+        return [(torch.ops.microtome.mask_overlap, args)]
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -77,10 +119,12 @@ def test_unsigned_ids_stay_positive(backend):
     assert rows(a, a.long()) == [(0, 0, 1), (200, 200, 1), (255, 255, 1)]
 
 
-def test_every_pixel_a_pair_of_its_own(backend):
-    """The worst case: nothing repeats, in no order."""
-    a = torch.randperm(5000, generator=torch.Generator().manual_seed(0))
-    b = torch.randperm(5000, generator=torch.Generator().manual_seed(1)) * 2**33
+@pytest.mark.parametrize("step", [1, -1, 2**10, 2**43])
+def test_every_pixel_a_pair_of_its_own(backend, step):
+    """The worst case: nothing repeats, in no order; ids near each other, far, and very far."""
+    pixels = 40_000
+    a = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)) - 7
+    b = torch.randperm(pixels, generator=torch.Generator().manual_seed(1)) * step
     assert rows(a, b) == by_counting(a, b)
 
 
@@ -116,13 +160,45 @@ def test_it_is_one_graph_for_any_shape(backend):
         assert compiled(a, b).equal(mask_overlap(a, b)[2] + 1)
 
 
-def test_more_pairs_than_a_cache_holds(backend):
-    """Some of them often, from beginning to end."""
+@pytest.mark.parametrize("steps", [(1, 1), (1, 2**11), (2**17, 2**17), (1, 2**45)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_more_pairs_than_a_cache_holds(backend, steps, threads):
+    """Some of them often, from beginning to end: in a table of all pairs, sorted, hashed."""
     generator = torch.Generator().manual_seed(0)
-    a = torch.randint(-300, 300, (300, 400), generator=generator)
-    b = torch.randint(-300, 300, (300, 400), generator=generator)
+    a, b = (torch.randint(-200, 200, (300, 720), generator=generator) * step for step in steps)
     a[::2], b[::2] = 7, 7
-    assert rows(a, b) == by_counting(a, b)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours = mask_overlap(a, b)
+    finally:
+        torch.set_num_threads(before)
+    pairs, counts = np.unique(np.stack([a.flatten(), b.flatten()], 1), axis=0, return_counts=True)
+    assert np.array_equal(torch.stack(ours, 1).numpy(), np.c_[pairs, counts])
+
+
+def test_the_same_pairs_again_and_again(backend):
+    """More pixels than are sorted at once, one thread: what was counted stays counted."""
+    pairs = torch.arange(40_000)
+    a, b = (pairs // 200).repeat(120), (pairs % 200 * 2**30).repeat(120)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ids_a, ids_b, counts = mask_overlap(a, b)
+    finally:
+        torch.set_num_threads(before)
+    assert ids_a.equal(pairs // 200) and ids_b.equal(pairs % 200 * 2**30)
+    assert counts.eq(120).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
+def test_more_pixels_than_32_bits_count():
+    """2^32 + 2^20 of them, which cost no memory while nothing is written to them."""
+    a, b = (torch.from_numpy(np.zeros(2**32 + 2**20, np.uint8)) for _ in range(2))
+    a[-3:], b[-2:] = 9, 1
+    expected = [(0, 0, 2**32 + 2**20 - 3), (9, 0, 1), (9, 1, 2)]
+    assert list(zip(*(x.tolist() for x in mask_overlap(a, b)), strict=True)) == expected
 
 
 @pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
@@ -140,9 +216,3 @@ resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
 assert mask_overlap(*maps)[2].sum() == 2**24
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
-
-
-@pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
-def test_torch_finds_no_fault_in_the_operator():
-    args = label_map(2, 6), label_map(2, 9, 1)
-    torch.library.opcheck(torch.ops.microtome.mask_overlap.default, args)

@@ -8,7 +8,8 @@ Keep the parts small: each test builds one, and one compiles it (without code ge
 """
 
 from .backbones import BackboneContract
+from .backends import BackendContract
 from .heads import HeadContract
 from .operators import OperatorContract
 
-__all__ = ["BackboneContract", "HeadContract", "OperatorContract"]
+__all__ = ["BackboneContract", "BackendContract", "HeadContract", "OperatorContract"]

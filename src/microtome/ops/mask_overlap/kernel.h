@@ -1,27 +1,9 @@
-// Reading label maps and finding runs of equal pairs; included by each_isa.h.
+// Finding runs of equal pairs and the span of ids; included by each_isa.h.
 
-constexpr int64_t block = 2048;  // pixels that are widened at once, in the nearest cache
+#include "labels.h"
 
-template <class T>
-const int64_t* widen(const void* from, int64_t begin, int64_t count, int64_t* to) {
-  const T* at = static_cast<const T*>(from) + begin;
-  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<int64_t>(at[i]);
-  return to;
-}
-
-// Pixels begin…begin + count of a map as 64-bit integers, in `buffer` unless they are that already.
-const int64_t* read(const void* from, microtome::ScalarType dtype, int64_t begin, int64_t count,
-                    int64_t* buffer) {
-  using microtome::ScalarType;
-  switch (dtype) {
-    case ScalarType::Bool:
-    case ScalarType::Byte: return widen<uint8_t>(from, begin, count, buffer);
-    case ScalarType::Char: return widen<int8_t>(from, begin, count, buffer);
-    case ScalarType::Short: return widen<int16_t>(from, begin, count, buffer);
-    case ScalarType::Int: return widen<int32_t>(from, begin, count, buffer);
-    default: return static_cast<const int64_t*>(from) + begin;
-  }
-}
+using microtome::mask_overlap::Maps;
+using microtome::mask_overlap::Span;
 
 // Where a pair differs from the one before it, as a byte per pixel; pixel 0 does.
 INLINE void mark_changes(const int64_t* a, const int64_t* b, int64_t count, uint8_t* changes) {
@@ -30,15 +12,16 @@ INLINE void mark_changes(const int64_t* a, const int64_t* b, int64_t count, uint
     changes[i] = ((a[i] ^ a[i - 1]) | (b[i] ^ b[i - 1])) != 0;
 }
 
-void count_pairs(const microtome::mask_overlap::Maps& maps, int64_t begin, int64_t end,
-                 microtome::mask_overlap::Table& table) {
+// Hands runs to `counts`, block by block until they are full; returns the first pixel left.
+template <class Counts>
+int64_t count_pairs(const Maps& maps, int64_t begin, int64_t end, Counts& counts) {
   constexpr int64_t word = sizeof(uint64_t);
   std::vector<int64_t> buffer(2 * block);
   std::vector<uint8_t> changes(block + word);
-  for (; begin < end; begin += block) {
+  for (; begin < end && !counts.full(); begin = std::min(begin + block, end)) {
     const int64_t count = std::min(block, end - begin);
-    const int64_t* a = read(maps.a, maps.dtype_a, begin, count, buffer.data());
-    const int64_t* b = read(maps.b, maps.dtype_b, begin, count, buffer.data() + block);
+    const int64_t* a = read_labels(maps.a, maps.dtype_a, begin, count, buffer.data());
+    const int64_t* b = read_labels(maps.b, maps.dtype_b, begin, count, buffer.data() + block);
     mark_changes(a, b, count, changes.data());
     std::memset(changes.data() + count, 0, word);
     int64_t from = 0;
@@ -48,10 +31,27 @@ void count_pairs(const microtome::mask_overlap::Maps& maps, int64_t begin, int64
       if (at == 0) some &= ~uint64_t(1);
       for (; some; some &= some - 1) {
         const int64_t next = at + __builtin_ctzll(some) / 8;  // the lowest byte is the first pixel
-        table.add(a[from], b[from], next - from);
+        counts.add(a[from], b[from], next - from);
         from = next;
       }
     }
-    table.add(a[from], b[from], count - from);
+    counts.add(a[from], b[from], count - from);
   }
+  return begin;
+}
+
+// How far the ids of some pixels reach.
+void measure(const Maps& maps, int64_t begin, int64_t end, Span& span) {
+  std::vector<int64_t> buffer(2 * block);
+  int64_t low_a = span.low_a, high_a = span.high_a, low_b = span.low_b, high_b = span.high_b;
+  for (; begin < end; begin += block) {
+    const int64_t count = std::min(block, end - begin);
+    const int64_t* a = read_labels(maps.a, maps.dtype_a, begin, count, buffer.data());
+    const int64_t* b = read_labels(maps.b, maps.dtype_b, begin, count, buffer.data() + block);
+    for (int64_t i = 0; i < count; ++i) {
+      low_a = a[i] < low_a ? a[i] : low_a, high_a = a[i] > high_a ? a[i] : high_a;
+      low_b = b[i] < low_b ? b[i] : low_b, high_b = b[i] > high_b ? b[i] : high_b;
+    }
+  }
+  span.low_a = low_a, span.high_a = high_a, span.low_b = low_b, span.high_b = high_b;
 }

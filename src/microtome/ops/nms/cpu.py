@@ -15,10 +15,12 @@ lacking = library.lacking()
 
 
 def refusals(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> list[str]:
-    """Other devices and numbers of axes."""
+    """Other devices and numbers of axes; more boxes than 32 bits count."""
     reasons = []
     if boxes.device.type != "cpu":
         reasons.append(f"needs CPU tensors, got {boxes.device}")
     if boxes.shape[1] > 6:
         reasons.append(f"{boxes.shape[1] // 2} axes are more than 3")
+    if boxes.shape[0] >= 2**31:
+        reasons.append(f"{boxes.shape[0]} boxes are 2^31 or more")
     return reasons
