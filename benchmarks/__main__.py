@@ -23,6 +23,7 @@ BENCHMARKS = (
     "boxes",
     "confusion",
     "sliding_window",
+    "stitching",
     "operators",
     "matching",
     "mask2former",

@@ -71,7 +71,7 @@ def test_what_is_wrong_is_said(memory):
             return [Segmentation(classes=s.image[0]) for s in samples]
 
     source = memory(torch.rand(1, 8, 8))
-    with pytest.raises(ValueError, match="0 score maps for 1 samples"):
+    with pytest.raises(ValueError, match="0 results with scores or objects for 1 samples"):
         predict(source, Silent())
     with pytest.raises(ValueError, match="batch_size must be"):
         predict(source, Remembers(), batch_size=0)

@@ -41,7 +41,7 @@ def test_a_tile_larger_than_the_image_becomes_the_image():
 def test_everything_wrong_is_listed():
     with pytest.raises(ValueError, match=r"no pixels.*tile must be.*overlap must be"):
         TileGrid.plan((0, 5), -1, 1.0)
-    with pytest.raises(ValueError, match="overlap must be in"):
+    with pytest.raises(ValueError, match="overlap must not be negative"):
         TileGrid.plan((5, 5), 3, -0.1)
     with pytest.raises(ValueError, match="expected 1 or 2 values"):
         TileGrid.plan((5, 5), (3, 3, 3), 0.5)

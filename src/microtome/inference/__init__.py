@@ -1,10 +1,28 @@
-"""From a source to a result: tiles, model, blending, decision, files.
+"""From a source to a result: tiles, model, blending or stitching, decision, files.
+
+`predict` keeps the result in memory; `predict_to` writes it to a store, block by block.
 
 Many images are the matter of `inference.batch` and `inference.inputs`, which also score and draw.
 """
 
-from .predict import Predicts, predict, predict_resized, predict_scores
+from .beyond_memory import Outcome, predict_to
+from .estimate import Estimate, estimate
+from .joining import Objects
+from .predict import predict, predict_resized, predict_scores
+from .running import Predicts
 from .tiles import TileGrid
 from .tiling import Tiling
 
-__all__ = ["Predicts", "TileGrid", "Tiling", "predict", "predict_resized", "predict_scores"]
+__all__ = [
+    "Estimate",
+    "Objects",
+    "Outcome",
+    "Predicts",
+    "TileGrid",
+    "Tiling",
+    "estimate",
+    "predict",
+    "predict_resized",
+    "predict_scores",
+    "predict_to",
+]

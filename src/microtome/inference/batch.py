@@ -23,8 +23,9 @@ from ..evaluation import Evaluator, overlay
 from ..structures import Segmentation
 from .inputs import Inputs
 from .outputs import Outputs
-from .predict import Predicts, Progress
+from .predict import Progress
 from .preview import preview
+from .running import Predicts
 from .tiling import Tiling
 
 SLIDING = Tiling()

@@ -14,12 +14,43 @@ from torch import Tensor
 
 from ..geometry import Region, Shape, extent
 from .decide import highest
+from .tiles import TileGrid, shared, within
 
 Decide = Callable[[Tensor], Tensor]  # scores [K, *S] to what the sink receives, e.g. classes [*S]
 Sink = Callable[[Region, Tensor], None]
 
 SIGMA = 0.125  # of a tile's size
 FLOOR = 1e-3  # no pixel of a tile weighs less, so corners that one tile covers keep their precision
+
+
+def blended(
+    grid: TileGrid, scores: Callable[[int], Tensor | None], weights: Tensor, region: Region
+) -> tuple[Tensor, Tensor] | None:
+    """Blend one region, bit by bit as `BlendScores` does.
+
+    Args:
+        grid: all tiles.
+        scores: [K, *tile] of a tile, by its number; None where it could not be read.
+        weights: [*tile] of every tile.
+        region: what to blend.
+
+    Returns scores [K, *region] and [*region] whether any tile gave some; None when none did.
+    """
+    sums, total = None, torch.zeros(extent(region))
+    for number in grid.touching(region):
+        found = scores(number)
+        if found is None:
+            continue
+        if sums is None:
+            sums = torch.zeros(len(found), *total.shape)
+        both = shared(grid[number], region)
+        there, here = within(both, grid[number]), within(both, region)
+        sums[(slice(None), *here)].addcmul_(found[(slice(None), *there)], weights[there])
+        total[here] += weights[there]
+    if sums is None:
+        return None
+    covered = total > 0
+    return sums.div_(total.masked_fill_(~covered, 1)), covered
 
 
 def gaussian_weights(tile: Shape) -> Tensor:

@@ -1,37 +1,32 @@
-"""One image through a model: tiled and blended, or resized as a whole.
+"""One image through a model: in tiles that are blended or stitched, or resized as a whole.
 
-C channels, K classes, *S the image's shape.
+C channels, K classes, N objects, *S the image's shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Protocol
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.resizing import resized
-from ..data.stores import Source
-from ..geometry import Placement, Region, per_axis, window
-from ..structures import DataSample, Segmentation
+from ..data.stores import ImageReadError, Source
+from ..geometry import Placement, per_axis, window
+from ..structures import Boxes, DataSample, Instances, LabelLayers, Segmentation
 from .blend import BlendScores, Decide
 from .decide import highest, highest_of
+from .fragments import fragments_of
+from .running import Predicts, TileRun, tile_sample
+from .stitch import Stitched
 from .tiles import TileGrid
 
 Progress = Callable[[int, int], None]  # (tiles done, tiles in all)
 Size = int | Sequence[int]
 Overlap = float | Sequence[float]
-
-
-class Predicts(Protocol):
-    """All that inference knows of a model: a Segmenter, a baseline and a test's network have it."""
-
-    def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
-        """One result per sample, at the sample's shape, with `scores [K, *S]` in float32."""
-        ...
 
 
 def predict(
@@ -43,22 +38,30 @@ def predict(
     batch_size: int = 4,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Segment an image of any size in overlapping tiles, blended with Gaussian weights.
+    """Segment an image of any size in overlapping tiles.
+
+    Scores are blended with Gaussian weights; objects are stitched, see `joining`.
 
     Args:
         source: the image, read tile by tile.
         model: anything with `predict_samples`.
         tile: pixels per axis; where the image is smaller, its own size.
-        overlap: the part of a tile that the next one repeats, in [0, 1).
+        overlap: what the next tile repeats of one: below 1 a part of the tile, from 1 on pixels.
         batch_size: how many tiles the model sees at once; the result does not depend on it.
         progress: called with (tiles done, tiles in all).
 
-    Returns `classes` [*S] on the CPU: uint8, or int32 for more than 255 classes. Memory is the
-    result and a band of scores one tile high. Raises ValueError for impossible tiles.
+    Returns, on the CPU, `classes` [*S], uint8, or int32 for more than 255 classes; or `instances`,
+    when the model answers with objects: their ids are 1…N in the order of their first pixels.
+    Memory is the result and a band of scores one tile high, or a few bytes for each run of pixels
+    of an object. Raises ValueError for impossible tiles.
     """
     grid = TileGrid.plan(source.info.shape, tile, overlap)
-    classes = _blended(_scored(source, model, grid, batch_size, progress), grid, highest)
-    return Segmentation(classes=classes)
+    tiles = _answers(TileRun(source, model, grid, batch_size), progress)
+    first = next(tiles)
+    tiles = chain([first], tiles)
+    if first[1].instances is not None:
+        return Segmentation(instances=_stitched(tiles, grid))
+    return Segmentation(classes=_blended(tiles, grid, highest))
 
 
 def predict_scores(
@@ -71,20 +74,21 @@ def predict_scores(
 ) -> Tensor:
     """Like `predict`, undecided: the blended scores [K, *S], K times the image in memory."""
     grid = TileGrid.plan(source.info.shape, tile, overlap)
-    tiles = _scored(source, model, grid, batch_size, None)
+    tiles = _answers(TileRun(source, model, grid, batch_size), None)
     return _blended(tiles, grid, lambda scores: scores.movedim(0, 1).clone()).movedim(1, 0)
 
 
 def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Segmentation:
     """Segment an image resized as a whole; its scores are resized back before the decision.
 
-    Both ways linear, antialiased when shrinking. Returns `classes` as `predict` does.
+    Both ways linear, antialiased when shrinking. Returns `classes` as `predict` does. Raises
+    ValueError for a model that answers with objects: what is small would be lost.
     """
     shape = source.info.shape
     goal = per_axis(size, len(shape))
     if min(goal) < 1:
         raise ValueError(f"size must be at least 1 pixel per axis, got {size}")
-    whole = _tile_sample(source, window(shape))
+    whole = tile_sample(source, window(shape))
     scale = tuple(a / b for a, b in zip(shape, goal, strict=True))
     spacing = whole.spacing and tuple(a * b for a, b in zip(whole.spacing, scale, strict=True))
     small = replace(
@@ -93,56 +97,56 @@ def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Seg
         spacing=spacing,
         placement=Placement((0.0,) * len(shape), scale, shape),
     )
-    scores = _scores(model, [small])[0]
+    scores = _scores(model, small)
     maps = (resized(one[None], shape)[0] for one in scores)
     return Segmentation(classes=highest_of(maps, len(scores)))
 
 
-def _scored(
-    source: Source, model: Predicts, grid: TileGrid, batch_size: int, progress: Progress | None
-) -> Iterator[tuple[Region, Tensor]]:
-    """Every tile's region and its scores [K, *tile] on the CPU, in the grid's order."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    regions, done = iter(grid), 0
-    while batch := list(islice(regions, batch_size)):
-        yield from zip(batch, _scores(model, [_tile_sample(source, r) for r in batch]), strict=True)
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(grid))
+def _answers(run: TileRun, progress: Progress | None) -> Iterator[tuple[int, Segmentation]]:
+    """Every tile's number and its result on the CPU, in the grid's order."""
+    total = len(run.grid)
+    for number, answer in run.answers(range(total)):
+        if isinstance(answer, ImageReadError):
+            raise answer
+        yield number, answer
+        done = number + 1
+        if progress is not None and (done % run.batch_size == 0 or done == total):
+            progress(done, total)
 
 
-def _blended(tiles: Iterator[tuple[Region, Tensor]], grid: TileGrid, decide: Decide) -> Tensor:
+def _blended(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid, decide: Decide) -> Tensor:
     rows: list[Tensor] = []
     blend = BlendScores(grid.shape, grid.tile, lambda _, decided: rows.append(decided), decide)
-    for region, scores in tiles:
-        blend.add(region, scores)
+    for number, result in tiles:
+        if result.scores is None:
+            raise ValueError("the model answers with objects, and scores are asked for")
+        blend.add(grid[number], result.scores)
     blend.finish()
     return torch.cat(rows)
 
 
-def _tile_sample(source: Source, region: Region) -> DataSample:
-    """What lies in a region; a copy, since a model may do as it likes with its input."""
-    info = source.info
-    start = tuple(float(s.start) for s in region)
-    return DataSample(
-        image=torch.tensor(source.read(region)),
-        spacing=info.spacing,
-        channels=info.channels,
-        placement=Placement(start, (1.0,) * len(region), info.shape),
-        intensity=source.intensity,
-        meta={"name": info.name},
-    )
+def _stitched(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid) -> Instances:
+    found = {}
+    for number, result in tiles:
+        if result.instances is None:
+            raise ValueError(
+                "the model answered with objects for some tiles and without for others"
+            )
+        found[number] = fragments_of(result.instances, number, grid)
+    stitched = Stitched(grid, found.get)
+    painted = torch.from_numpy(stitched.read(window(grid.shape)).astype(np.int32))
+    labels = torch.from_numpy(stitched.objects.labels)
+    masks = LabelLayers(painted[None], torch.arange(1, len(labels) + 1))
+    scores = torch.from_numpy(stitched.objects.scores)
+    return Instances(labels, Boxes(masks.boxes()), scores, masks)
 
 
-def _scores(model: Predicts, samples: list[DataSample]) -> list[Tensor]:
-    """Each sample's scores [K, *S] on the CPU in float32, moved as soon as they are there."""
+def _scores(model: Predicts, sample: DataSample) -> Tensor:
+    """A sample's scores [K, *S] on the CPU in float32."""
     with torch.no_grad():
-        results = model.predict_samples(samples)
-    found = [r.scores.to("cpu", torch.float32) for r in results if r.scores is not None]
-    if len(found) != len(samples):
+        scores = model.predict_samples([sample])[0].scores
+    if scores is None:
         raise ValueError(
-            f"the model gave {len(found)} score maps for {len(samples)} samples: "
-            "`predict_samples` must return one Segmentation with `scores` [K, *S] for each"
+            "a model that answers with objects predicts in tiles: take the mode `sliding`"
         )
-    return found
+    return scores.to("cpu", torch.float32)

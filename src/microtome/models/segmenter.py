@@ -147,11 +147,13 @@ class Segmenter(Part):
                 8-bit integers, or floats with 0 for black and 1 for white.
             spacing: micrometres per pixel and axis, where the file does not say.
             tile: pixels per axis of a tile; `usage.tile` by default.
-            overlap: fraction of a tile that neighbours share; `usage.overlap` by default.
+            overlap: what neighbours share: below 1 a part of a tile, from 1 on pixels;
+                `usage.overlap` by default.
             batch_size: tiles at once.
             progress: called with the number of tiles done and of all.
 
-        Returns the class map `classes` [*S], on the CPU.
+        Returns, on the CPU, the class map `classes` [*S]; or `instances`, where the head answers
+        with objects.
         """
         usage = self.usage
         source = usage.open(image, self.spec.spatial_dims, spacing)

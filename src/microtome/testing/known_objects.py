@@ -1,0 +1,203 @@
+"""Volumes of any size whose objects are known everywhere, and a segmenter that reads them.
+
+With it, whatever differs from the truth comes from how tiles were put together.
+
+D axes, *S the volume's shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..data.stores import ImageReadError, Source, SourceInfo
+from ..geometry import Region, Shape, extent
+from ..structures import DataSample, Instances, Intensity, LabelLayers, Segmentation
+
+Ids = npt.NDArray[np.int64]
+EACH = 4  # objects of a cell
+KINDS = 3  # classes of objects; 0 among them
+
+
+@dataclass(frozen=True)
+class KnownObjects:
+    """A shell with a grain inside, and a rod that touches a plate, in every cell of a volume.
+
+    Attributes:
+        shape: *S.
+        cell: pixels per axis of a cell, which no object exceeds; 16 or more.
+    """
+
+    shape: Shape
+    cell: int = 32
+
+    @cached_property
+    def unit(self) -> Ids:
+        """The objects 1…4 of one cell."""
+        dims, cell = len(self.shape), self.cell
+        at = np.indices((cell,) * dims)
+        radius = np.sqrt(((at - cell // 2) ** 2).sum(0))
+        unit = np.zeros((cell,) * dims, np.int64)
+        unit[(radius >= cell / 8) & (radius < cell / 3.5)] = 1  # holed
+        unit[radius < cell / 12] = 2
+        unit[(at[:-1] < 4).all(0) & (at[-1] < cell - 2)] = 3  # elongated
+        unit[(at[0] >= 4) & (at[0] < 7) & (at[-1] > 2) & (at[-1] < cell - 5) & (unit == 0)] = 4
+        return unit
+
+    def read(self, region: Region) -> Ids:
+        """[*region] the true ids."""
+        axes = [np.arange(part.start, part.stop) for part in region]
+        grid = np.meshgrid(*axes, indexing="ij", sparse=True)
+        inside = self.unit[tuple(g % self.cell for g in grid)]
+        number = np.zeros((1,) * len(axes), np.int64)
+        for g, size in zip(grid, self.shape, strict=True):
+            number = number * -(-size // self.cell) + g // self.cell
+        return np.where(inside > 0, number * EACH + inside, 0)
+
+
+class BlankImage(Source):
+    """An image of zeros, since the truth is known otherwise.
+
+    Args:
+        shape: *S.
+        damaged: a pixel; regions that hold it cannot be read.
+    """
+
+    def __init__(self, shape: Shape, damaged: Shape | None = None) -> None:
+        self.info = SourceInfo("blank", tuple(shape), ("grey",), None, "float32")
+        self.damaged = damaged
+
+    @property
+    def intensity(self) -> Intensity:
+        """Of zeros, in unit range."""
+        return Intensity(((0.0, 1.0),), True, (0.0,), (1.0,), (0.0,), (1.0,))
+
+    def read(self, region: Region) -> npt.NDArray[np.float32]:
+        """[1, *region]; raises ImageReadError where it is damaged."""
+        here = self.damaged
+        if here and all(s.start <= p < s.stop for s, p in zip(region, here, strict=True)):
+            raise ImageReadError("blank", "damaged")
+        return np.zeros((1, *extent(region)), np.float32)
+
+
+@dataclass
+class TruthReader:
+    """A model that gives each object of a tile a random local id.
+
+    Attributes:
+        truth: what it reads.
+        seed: of the local ids.
+        blind: pixels along a tile's borders in which it sees nothing, where the image goes on: as
+            networks see worst there.
+    """
+
+    truth: KnownObjects
+    seed: int = 0
+    blind: int = 0
+
+    def predict_samples(self, samples: list[DataSample]) -> list[Segmentation]:
+        """The objects of tiles, with `(id % 7 + 1) / 8` as score and `id % 3` as class."""
+        return [self._seen(sample) for sample in samples]
+
+    def _seen(self, sample: DataSample) -> Segmentation:
+        assert sample.placement is not None
+        start = [int(o) for o in sample.placement.offset]
+        region = tuple(slice(a, a + n) for a, n in zip(start, sample.shape, strict=True))
+        seen = self.truth.read(region)
+        self._blind(seen, region)
+        ids, dense = np.unique(np.append(seen, 0), return_inverse=True)
+        local = np.random.default_rng([self.seed, *start]).permutation(len(ids) - 1) + 1
+        maps = np.append(0, local).astype(np.int32)[dense[:-1]].reshape(seen.shape)
+        ids = ids[1:][np.argsort(local)]
+        return Segmentation(instances=instances_of(maps, ids))
+
+    def _blind(self, seen: Ids, region: Region) -> None:
+        for axis, (part, size) in enumerate(zip(region, self.truth.shape, strict=True)):
+            lines = np.moveaxis(seen, axis, 0)
+            if part.start > 0:
+                lines[: self.blind] = 0
+            if part.stop < size:
+                lines[len(lines) - self.blind :] = 0
+
+
+def instances_of(maps: npt.NDArray[np.int32], ids: Ids) -> Instances:
+    """Objects 1…N of a map, whose true ids say class and score."""
+    labels = torch.from_numpy(ids % KINDS)
+    scores = torch.from_numpy(((ids % 7 + 1) / 8).astype(np.float32))
+    layers = LabelLayers(torch.from_numpy(maps)[None], torch.from_numpy(ids))
+    return Instances(labels, scores=scores, masks=layers)
+
+
+class LabelsOnDisk:
+    """A store of labels in one plain file, which a later run opens again.
+
+    Args:
+        file: a path; None keeps the labels in memory.
+        shape: *S.
+        chunk: what regions are aligned to, which is checked.
+        dtype: of the labels.
+
+    Attributes:
+        values: [*S] what was written; opened anew at each use, so that it takes no memory.
+        writes: how often a region was written.
+        finished: whether `finish` was called.
+    """
+
+    def __init__(
+        self, file: Path | None, shape: Shape, chunk: Shape, dtype: npt.DTypeLike = np.uint32
+    ) -> None:
+        self.file, self.shape, self.chunk, self.dtype = file, shape, chunk, dtype
+        self.writes, self.finished = 0, False
+        self._held = np.zeros(shape, dtype) if file is None else None
+        if file is not None and not file.exists():
+            np.memmap(file, dtype, "w+", shape=shape)
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """See above."""
+        if self._held is not None:
+            return self._held
+        assert self.file is not None
+        opened: npt.NDArray[Any] = np.memmap(self.file, self.dtype, "r+", shape=self.shape)
+        return opened
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Write; raises ValueError for a region that is not aligned."""
+        for part, chunk, size in zip(region, self.chunk, self.shape, strict=True):
+            if part.start % chunk or (part.stop % chunk and part.stop != size):
+                raise ValueError(f"{region} is not aligned to {self.chunk}")
+        self.values[region] = values
+        self.writes += 1
+
+    def finish(self) -> None:
+        """Remember that this was called."""
+        self.finished = True
+
+
+def in_raster_order(ids: npt.NDArray[np.integer[Any]]) -> Ids:
+    """[*S] ids renumbered 1…G in the order of their first pixels, as stitching numbers them."""
+    values, first = np.unique(ids, return_index=True)
+    values, first = values[values > 0], first[values > 0]
+    table = np.zeros(int(values.max(initial=0)) + 1, np.int64)
+    table[values[np.argsort(first)]] = np.arange(1, len(values) + 1)
+    return np.asarray(table[ids])
+
+
+def panoptic_quality(
+    found: npt.NDArray[np.integer[Any]], truth: npt.NDArray[np.integer[Any]]
+) -> float:
+    """PQ of two maps of ids whatever their classes, in the lines of its definition."""
+    width = int(truth.max(initial=0)) + 1
+    pairs, counts = np.unique(found.astype(np.int64) * width + truth, return_counts=True)
+    a, b = pairs // width, pairs % width
+    size_a, size_b = np.bincount(a, counts), np.bincount(b, counts)
+    real = (a > 0) & (b > 0)
+    iou = counts / (size_a[a] + size_b[b] - counts)
+    objects = np.count_nonzero(size_a[1:]) + np.count_nonzero(size_b[1:])
+    return float(iou[real & (iou > 0.5)].sum() / (objects / 2)) if objects else 1.0
