@@ -23,7 +23,7 @@ def write_ade20k(folder: Path, size=(40, 56), train=4, val=2, packed=False) -> P
         masks.mkdir(parents=True)
         for i in range(1, count + 1):
             stem = f"ADE_{'train' if split == 'training' else 'val'}_{i:08}"
-            mask, image = _scene(size, i)
+            mask, image = _scene(size, i + 100 * (split == "validation"))
             Image.fromarray(image).save(images / f"{stem}.jpg")
             Image.fromarray(mask).save(masks / f"{stem}.png")
     rows = [(i, "0.1", 9, 9, SYNONYMS.get(i, f"thing {i}")) for i in range(1, 151)]
@@ -60,7 +60,7 @@ def write_ade20k_full(folder: Path, size=(30, 44)) -> Path:
             (place / stem).mkdir(parents=True)
             index = np.array([0, *named])[np.arange(size[1]) * 5 // size[1]] * np.ones(size, int)
             coded = np.stack([index // 256 * 10, index % 256, (index > 0) * 7], -1)
-            image = np.random.default_rng(i).integers(0, 255, (*size, 3))
+            image = np.random.default_rng((i, len(split))).integers(0, 255, (*size, 3))
             Image.fromarray(image.astype(np.uint8)).save(place / f"{stem}.jpg")
             for name in (
                 f"{stem}_seg.png",
@@ -101,3 +101,87 @@ def write_lunghist700(folder: Path, size=(24, 32)) -> Path:
         header = ("superclass", "subclass", "resolution", "image_id", "patient_id")
         csv.writer(file).writerows([header, *rows])
     return root
+
+
+def discs(seed, size=(48, 64), count=4):
+    """A dark picture [y, x, 3] with bright discs, and a mask for each; some overlap."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    masks = []
+    for _ in range(count):
+        row, column, radius = (rng.integers(6, n - 6) for n in (*size, 12))
+        masks.append((y - row) ** 2 + (x - column) ** 2 < radius**2)
+    image = 30 + 150 * np.any(masks, 0)[..., None] + rng.integers(0, 20, (*size, 3))
+    return image.astype(np.uint8), masks
+
+
+def write_mask_folders(folder: Path, count=6) -> Path:
+    """Data Science Bowl 2018: ID/images/ID.png beside ID/masks/*.png, one for each nucleus."""
+    root = folder / "stage1_train"
+    for seed in range(count):
+        image, masks = discs(seed)
+        for kind in ("images", "masks"):
+            (root / f"id{seed}" / kind).mkdir(parents=True)
+        Image.fromarray(image).save(root / f"id{seed}" / "images" / f"id{seed}.png")
+        for number, mask in enumerate(masks):
+            file = root / f"id{seed}" / "masks" / f"{number:x}a.png"
+            Image.fromarray((255 * mask).astype(np.uint8)).save(file)
+    return root
+
+
+def write_coco(folder: Path, count=6) -> Path:
+    """COCO: pictures, and instances.json with categories 3 and 17, outlines, and one crowd."""
+    from microtome.structures.polygons import coco_segmentation
+    from microtome.structures.rle import encode_rle
+
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for seed in range(count):
+        image, masks = discs(seed)
+        name = f"{seed:012}.png"
+        Image.fromarray(image).save(folder / "images" / name)
+        height, width = image.shape[:2]
+        images.append({"id": 100 + seed, "file_name": name, "height": height, "width": width})
+        for number, mask in enumerate(masks):
+            crowd = number == 3
+            annotations.append(
+                {
+                    "id": 70_000 + 10 * seed + number,
+                    "image_id": 100 + seed,
+                    "category_id": 17 if number == 1 else 3,
+                    "iscrowd": int(crowd),
+                    "segmentation": encode_rle(mask) if crowd else coco_segmentation(mask),
+                }
+            )
+    categories = [{"id": 17, "name": "mitosis"}, {"id": 3, "name": "nucleus"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_qupath(folder: Path, count=6) -> Path:
+    """QuPath: pictures, and a GeoJSON for each with classified outlines, one with a hole."""
+    from microtome.structures.polygons import to_polygons
+
+    for kind in ("images", "annotations"):
+        (folder / kind).mkdir(parents=True)
+    for seed in range(count):
+        image, masks = discs(seed)
+        Image.fromarray(image).save(folder / "images" / f"slide{seed}.png")
+        masks[0][tuple(int(c.mean()) for c in masks[0].nonzero())] = False
+        features = []
+        for number, mask in enumerate(masks):
+            (polygon,) = to_polygons(mask)
+            rings = [np.append(r, r[:1], 0)[:, ::-1].tolist() for r in (polygon[0], *polygon[1])]
+            word = {"name": "Stroma" if number == 1 else "Tumor", "color": [200, 0, 0]}
+            features.append(
+                {
+                    "type": "Feature",
+                    "id": f"{seed}-{number}",
+                    "geometry": {"type": "Polygon", "coordinates": rings},
+                    "properties": {"objectType": "annotation", "classification": word},
+                }
+            )
+        file = folder / "annotations" / f"slide{seed}.geojson"
+        file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder

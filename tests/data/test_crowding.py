@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from microtome.data.crowding import most_met, seen_at_once
+from microtome.data.crowding import boxes_of, crowd_of, seen_at_once
 from microtome.data.datamodule import DataModule
 from microtome.data.synthetic import SyntheticTissue
+
+
+
+def crowd(layers, window):
+    return crowd_of(boxes_of(layers), layers.shape[1:], window)
+
 
 ROW = np.array([1, 0, 7, 0, 0, 0, 3, 3, 4, 0, 0, 5])
 
@@ -15,18 +21,18 @@ ROW = np.array([1, 0, 7, 0, 0, 0, 3, 3, 4, 0, 0, 5])
 )
 def test_the_fullest_place_of_a_row(window, most):
     """Objects at 0, 2, 6 to 7, 8 and 11: five pixels from 7 on meet three, nine from 0 on four."""
-    assert most_met(ROW[None], window) == most
+    assert crowd(ROW[None], window).most == most
 
 
 def met(layers, window):
-    """By looking at every place."""
+    """By looking at every place: the most, and the share without any."""
     shape = layers.shape[1:]
     places = np.ndindex(*[max(1, s - w + 1) for s, w in zip(shape, window, strict=True)])
     counts = []
     for place in places:
         cut = tuple(slice(p, p + w) for p, w in zip(place, window, strict=True))
         counts.append(sum(len(set(np.unique(m[cut])) - {0}) for m in layers))
-    return max(counts)
+    return max(counts), np.mean(np.array(counts) == 0)
 
 
 @pytest.mark.parametrize("window", [(2, 3, 3), (1, 8, 2), (9, 9, 9)])
@@ -39,13 +45,14 @@ def test_as_by_looking_at_every_place(window):
         part = layers[number % 2, z : z + 2, y : y + 2, x : x + 1]
         if not part.any():
             part[...] = number * 1000
-    assert most_met(layers, window) == met(layers, window) > 2
+    assert crowd(layers, window) == pytest.approx(met(layers, window))
+    assert crowd(layers, window).most > 2
 
 
 def test_nothing_is_met_without_objects_and_not_counted_without_crops():
-    assert most_met(np.zeros((1, 5, 5), np.uint8), 3) == 0
-    assert most_met(ROW[None], None) is None
-    assert most_met(np.ones((1, 5, 5), np.uint8), [3, 3, 3]) is None  # told by the crop itself
+    assert crowd(np.zeros((1, 5, 5), np.uint8), 3) == (0, 1.0)
+    assert crowd(ROW[None], None) is None
+    assert crowd(np.ones((1, 5, 5), np.uint8), [3, 3, 3]) is None  # told by the crop itself
 
 
 def test_a_crop_of_a_smaller_image_shows_more_of_the_file():

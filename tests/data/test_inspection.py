@@ -35,7 +35,8 @@ def picture(path, array):
 
 
 def pair(root, name, mask=HALF, image=None, **more):
-    image = np.full(mask.shape, 100, np.uint8) if image is None else image
+    if image is None:  # no two alike
+        image = np.full(mask.shape, 50 + sum(map(ord, name)) % 100, np.uint8)
     files = picture(root / f"{name}.png", image), picture(root / f"{name}_m.png", mask)
     return Record(*files, **more)
 
@@ -125,7 +126,7 @@ def test_a_sound_data_set_and_its_facts(tmp_path):
     ignoring[0] = 255
     found = report(
         train=[pair(tmp_path, "a", image=dark), pair(tmp_path, "b", ignoring, light)],
-        val=[pair(tmp_path, "c", image=light)],
+        val=[pair(tmp_path, "c", image=light + 1)],
     )
     assert found.problems == () and found.warnings == ()
     train = found.splits["train"]

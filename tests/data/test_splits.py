@@ -102,3 +102,27 @@ def test_leaks_of_groups_and_of_files(tmp_path):
     assert len(found) == 2
     assert f"image {image.resolve()} is in train and val" in found[0]
     assert found[1].startswith("group p1 is in train and val")
+
+
+def test_folds_are_whole_groups_equally_large_and_together_everything():
+    chosen = {"test": {"groups": ["p00"]}}
+    parts = [
+        split_by_group(PATIENTS, {"val": {"fold": [i, 4]}} | chosen, 3)["val"] for i in range(4)
+    ]
+    assert sorted(names(sum(parts, ()))) == sorted(n for n in names(PATIENTS) if n[:3] != "p00")
+    assert sorted(map(len, parts)) == [20, 25, 25, 25]
+    assert all(len(groups(part)) * 5 == len(part) for part in parts)
+    assert parts != [
+        split_by_group(PATIENTS, {"val": {"fold": [i, 4]}} | chosen, 4)["val"] for i in range(4)
+    ]
+
+
+@pytest.mark.parametrize("fold", [[4, 4], [0, 1], [0.0, 2], 3, [1]])
+def test_folds_that_are_none(fold):
+    with pytest.raises(ManifestError, match="val: fold cannot be"):
+        split_by_group(PATIENTS, {"val": {"fold": fold}})
+
+
+def test_only_one_split_is_a_fold():
+    with pytest.raises(ManifestError, match="fold: of one split only"):
+        split_by_group(PATIENTS, {"val": {"fold": [0, 3]}, "test": {"fold": [1, 3]}})

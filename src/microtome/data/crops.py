@@ -10,6 +10,7 @@ import torch
 
 from ..geometry import Placement, Shape, Spacing, per_axis
 from ..structures import Classes, DataSample
+from .aiming import Aim
 from .resizing import resized, truth_at
 
 
@@ -22,13 +23,20 @@ class RandomCrop:
         size: one number or one per axis, from 1 on.
         scales: lowest and highest factor that an image is enlarged by before it is cut, the same
             for all axes and drawn evenly; the window is cut first, so that only it is resized.
+        aim: which crops go around objects or classes, and what becomes of slivers of objects;
+            without it they go anywhere, and an object stays one as long as a pixel is left.
     """
 
-    def __init__(self, size: int | Sequence[int], scales: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scales: Sequence[float] | None = None,
+        aim: Aim | None = None,
+    ) -> None:
         self.size = _pixels("crop", size)
         if scales is not None and (len(scales) != 2 or not 0 < scales[0] <= scales[1]):
             raise ValueError(f"scales: expected [lowest, highest] above 0, got {scales}")
-        self.scales = scales
+        self.scales, self.aim = scales, aim or Aim()
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
@@ -38,9 +46,8 @@ class RandomCrop:
         factor = 1.0 if self.scales is None else rng.uniform(self.scales[0], self.scales[1])
         size = per_axis(self.size, len(sample.shape))
         seen = [max(1, round(want / factor)) for want in size]  # pixels of the image in the window
-        room = [max(have - see, 0) for have, see in zip(sample.shape, seen, strict=True)]
-        start = rng.integers(0, np.array(room) + 1).tolist()
-        cut = _cut(sample, start, seen)
+        start = self.aim.start(sample, seen, rng, classes.ignore_index)
+        cut = _cut(sample, start, seen, self.aim, classes.ignore_index)
         filled = tuple(
             want if have >= see else min(want, max(1, round(have * factor)))
             for have, see, want in zip(sample.shape, seen, size, strict=True)
@@ -72,12 +79,15 @@ def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
     return size
 
 
-def _cut(sample: DataSample, start: Sequence[int], size: Sequence[int]) -> DataSample:
+def _cut(
+    sample: DataSample, start: Sequence[int], size: Sequence[int], aim: Aim, ignore_index: int
+) -> DataSample:
     """A window, as far as the image reaches."""
     region = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
     image, truth = sample.image[(slice(None), *region)], sample.truth
-    placement = _moved(sample, start)
-    return replace(sample, image=image, truth=truth and truth.crop(region), placement=placement)
+    if truth is not None:
+        truth = aim.truth(truth, region, ignore_index)
+    return replace(sample, image=image, truth=truth, placement=_moved(sample, start))
 
 
 def _rescaled(sample: DataSample, shape: Shape) -> DataSample:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..structures import Classes, DataSample
+from .aiming import Aim
 from .crops import RandomCrop, Resize
 from .crowding import Window, seen_at_once
 from .datasets import SampleDataset, Transform
@@ -34,6 +35,8 @@ class DataModule(L.LightningDataModule):
         crop: pixels of a random training crop, one value or one per axis; without it whole images
             are trained on.
         scales: lowest and highest factor that images are enlarged by before a crop is cut.
+        aim: which training crops go around objects or classes, and from which visible share on an
+            object that a crop cuts is one; without it crops go anywhere, and a pixel is enough.
         crops_per_image: how often an epoch draws each training image; small data sets want several.
         batch_size: crops per batch and device; `auto` measures, when training starts, how many fit
             in memory, and writes the number into the run's config.
@@ -51,6 +54,7 @@ class DataModule(L.LightningDataModule):
         resize: int | list[int] | None = None,
         crop: int | list[int] | None = None,
         scales: list[float] | None = None,
+        aim: Aim | None = None,
         crops_per_image: int = 1,
         batch_size: int | Literal["auto"] = 8,
         workers: int = 2,
@@ -62,13 +66,14 @@ class DataModule(L.LightningDataModule):
                 "expected batch_size >= 1, crops_per_image >= 1 and workers >= 0, "
                 f"got {batch_size}, {crops_per_image} and {workers}"
             )
-        if scales is not None and crop is None:
-            raise ValueError("scales are those of crops: give crop too")
+        for name, given in (("scales", scales), ("aim", aim)):
+            if given is not None and crop is None:
+                raise ValueError(f"{name}: it is for crops: give crop too")
         for name, data in (("train", train), ("val", val)):
             if not len(data):
                 raise ValueError(f"the {name} split is empty")
         resized = () if resize is None else (Resize(resize),)
-        cropped = () if crop is None else (RandomCrop(crop, scales),)
+        cropped = () if crop is None else (RandomCrop(crop, scales, aim),)
         train.transforms = (*train.transforms, *resized, *cropped, *transforms)
         train.seed = seed
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})

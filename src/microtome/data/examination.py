@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import file_digest
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from ..structures import Classes, Intensity
-from .crowding import Window, most_met
+from ..geometry import Spacing
+from ..structures import Classes, Intensity, Segmentation
+from .crowding import Window
 from .datasets import SampleDataset
 from .image_dataset import ImageDataset
+from .object_facts import ObjectFacts, object_facts
+from .objects import Objects, read_objects
+from .records import Record
+from .same_shape import check_shape
 from .stores import ImageReadError, Source, SourceInfo, read_labels
-from .stores.archives import size_of
-from .stores.label_files import Encoding
-from .truth import Integers, value_counts, wrong_shape, wrong_values
+from .stores.archives import opened, size_of
+from .truth import Integers, as_classes, value_counts, with_objects, wrong_values
 
 
 class Finding(NamedTuple):
@@ -27,9 +32,9 @@ class Finding(NamedTuple):
         info, intensity: of its image, when that could be read.
         values: pixels by raw value of its mask, or by class where there is no mask file.
         pixels: pixels by class.
-        objects: how many it has, None without a label map.
-        crowd: the most objects that one training crop can meet, None without crops or label map.
-        has_truth: whether a mask or label map is named.
+        objects: what is known of its objects, None where nothing says them.
+        has_truth: whether a mask or anything else says what is in it.
+        digest: of the bytes of its image file; the same for copies under other names.
     """
 
     mark: str
@@ -38,9 +43,12 @@ class Finding(NamedTuple):
     intensity: Intensity | None = None
     values: Mapping[int, int] = {}
     pixels: Mapping[int, int] = {}
-    objects: int | None = None
-    crowd: int | None = None
+    objects: ObjectFacts | None = None
     has_truth: bool = False
+    digest: str | None = None
+
+
+Findings = Mapping[str, Sequence[Finding]]  # by split
 
 
 def examine(
@@ -70,8 +78,6 @@ def _examine_sample(
     class_map = None if truth is None else truth.classes
     counts = {} if class_map is None else value_counts(class_map.numpy())
     wrong = wrong_values(counts, classes, None)
-    objects = None if truth is None else truth.instances
-    masks = None if objects is None else objects.masks
     return Finding(
         f"{name} {sample.shape}",
         (f"{name}: {wrong}",) if wrong else (),
@@ -79,8 +85,7 @@ def _examine_sample(
         sample.intensity,
         counts,
         counts,
-        None if objects is None else len(objects),
-        None if masks is None else most_met(masks.maps.numpy(), crop),
+        None if truth is None else _facts(truth, classes, sample.spacing, crop, 0),
         truth is not None,
     )
 
@@ -90,24 +95,23 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes, crop: Window
     problems: list[str] = []
     source = _opened(data, item, problems)
     info = None if source is None else source.info
-    mask = _read(record.mask, info, problems, data.reading.mask_encoding)
-    labels = _read(record.labels, info, problems)
-    values, pixels, objects = dict[int, int](), Counter[int](), None
+    mask, wrong = _mask(data, record, info, problems), None
+    values, pixels = dict[int, int](), Counter[int]()
     if mask is not None:
         values = value_counts(mask)
         wrong = wrong_values(values, classes, data.reading.mask_values)
         problems += [f"{record.mask}: {wrong}"] if wrong else []
     for value, count in values.items():
         pixels[(data.reading.mask_values or {}).get(value, value)] += count
-    if labels is not None:
-        ids = value_counts(labels)
-        objects = len(ids) - (0 in ids)
-        if record.mask is None:
-            value = 1 if record.value is None else record.value
-            pixels.update({0: ids.pop(0, 0)})
-            pixels.update({value: sum(ids.values())})
-            values = {v: n for v, n in pixels.items() if n}
-    elif record.mask is None and record.value is not None and info is not None:
+    objects = _objects(data, record, info, problems)
+    facts = None
+    if objects is not None:
+        class_map = None if mask is None or wrong else as_classes(mask, data.reading)
+        truth = with_objects(objects, class_map, record, classes)
+        facts = _facts(truth, classes, info and info.spacing, crop, objects.lost)
+        if record.mask is None and truth.classes is not None:
+            pixels = Counter(values := value_counts(truth.classes.numpy()))
+    elif not record.mask and not record.labels and record.value is not None and info is not None:
         values = pixels = Counter({record.value: prod(info.shape)})
     return Finding(
         _mark(data.names[item], record[:3]),
@@ -116,10 +120,20 @@ def _examine_files(data: ImageDataset, item: int, classes: Classes, crop: Window
         None if source is None else source.intensity,
         values,
         pixels,
-        objects,
-        None if labels is None else most_met(labels[None], crop),
+        facts,
         record.has_truth,
+        None if source is None else _digest(record.image),
     )
+
+
+def _facts(
+    truth: Segmentation, classes: Classes, spacing: Spacing | None, crop: Window | None, lost: int
+) -> ObjectFacts | None:
+    objects = truth.instances
+    if objects is None or objects.masks is None:
+        return None
+    labels, count = objects.labels.numpy(), classes.num_classes
+    return object_facts(objects.masks, labels, count, spacing=spacing, crop=crop, lost=lost)
 
 
 def _opened(data: ImageDataset, item: int, problems: list[str]) -> Source | None:
@@ -130,20 +144,40 @@ def _opened(data: ImageDataset, item: int, problems: list[str]) -> Source | None
         return None
 
 
-def _read(
-    file: Path | None, info: SourceInfo | None, problems: list[str], encoding: Encoding = "index"
+def _mask(
+    data: ImageDataset, record: Record, info: SourceInfo | None, problems: list[str]
 ) -> Integers | None:
-    """A mask or label map, or None and a problem; another shape than the image's is one too."""
-    if file is None:
+    """A mask, or None and a problem: that it has another shape than its image, too."""
+    if record.mask is None:
         return None
     try:
-        labels = read_labels(file, encoding)
+        mask = read_labels(record.mask, data.reading.mask_encoding)
+        if info is not None:
+            check_shape(record.mask, mask.shape, info.shape)
     except ImageReadError as error:
         problems.append(str(error))
         return None
-    wrong = wrong_shape(labels.shape, info.shape) if info else None
-    problems += [f"{file}: {wrong}"] if wrong else []
-    return labels
+    return mask
+
+
+def _objects(
+    data: ImageDataset, record: Record, info: SourceInfo | None, problems: list[str]
+) -> Objects | None:
+    if record.labels is None or info is None:
+        return None
+    try:
+        return read_objects(record, info.shape, data.classes, data.reading)
+    except ImageReadError as error:
+        problems.append(str(error))
+        return None
+
+
+def _digest(file: Path) -> str | None:
+    """None for what is no single file."""
+    if size_of(file) is None:
+        return None
+    with opened(file) as stream:
+        return file_digest(stream, "blake2b").hexdigest()
 
 
 def _mark(name: str, files: Sequence[Path | None]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from .objects.outlines import SUFFIXES as OUTLINES
+from .objects.outlines import read_coco
 from .records import ManifestError, Record
-from .stores.archives import files_below, is_folder
+from .stores import ImageReadError
+from .stores.archives import files_below, is_folder, size_of
 from .stores.image_files import SUFFIXES
 from .stores.source import name_of
 from .tables import Column
@@ -26,9 +30,12 @@ class Folders(NamedTuple):
     Attributes:
         images: folder of images.
         masks: folder of masks (class of each pixel), or None; may be `images` itself.
-        labels: folder of label maps (number of each object), or None.
+        labels: folder of label maps (number of each object) or of QuPath's GeoJSON, or None.
         mask_suffix: what follows the image's stem in a mask's: "_segmentation".
         labels_suffix: the same for label maps.
+        object_masks: where each image has a folder with one mask file for each object, seen from
+            the image's own folder, "{name}" being its stem: "../masks", "../masks/{name}".
+        annotations: a file of COCO's, which lists the images; their masks are outlines in it.
         skip_unpaired: leave out what has no partner, instead of refusing.
         group_table: where each image's group stands.
         group_pattern: a regular expression that finds the group in an image's stem: its first
@@ -40,6 +47,8 @@ class Folders(NamedTuple):
     labels: Path | None = None
     mask_suffix: str = ""
     labels_suffix: str = ""
+    object_masks: str | None = None
+    annotations: Path | None = None
     skip_unpaired: bool = False
     group_table: Column | None = None
     group_pattern: str | None = None
@@ -49,8 +58,12 @@ class Folders(NamedTuple):
 
         Raises ManifestError listing all files without a partner or a group.
         """
+        if self.annotations is not None:
+            return self._listed(self.annotations)
         images, problems = self._images()
         partners = {}
+        if self.object_masks is not None:
+            partners["labels"] = {k: self._objects_of(v) for k, v in images.items()}
         for kind, folder, suffix in self._truths():
             found, wrong = _by_key(folder, suffix, by_stem=_stems_differ(images))
             problems += wrong
@@ -72,6 +85,27 @@ class Folders(NamedTuple):
             for key, image in sorted(images.items())
         ]
 
+    def _listed(self, annotations: Path) -> list[Record]:
+        """The images that a file of COCO's lists."""
+        try:
+            listed = read_coco(annotations).images
+        except ImageReadError as error:
+            raise ManifestError(error.file, [error.reason]) from None
+        images = {i.file_name: self.images / i.file_name for i in listed}
+        if self.skip_unpaired:
+            images = {k: v for k, v in images.items() if size_of(v) is not None}
+        groups, problems = self._groups(images)
+        if not images:
+            problems.append("no image that it lists is there" if listed else "lists no image")
+        if problems:
+            raise ManifestError(annotations, problems)
+        return [Record(v, None, annotations, groups.get(k)) for k, v in sorted(images.items())]
+
+    def _objects_of(self, image: Path) -> Path:
+        """The folder with the masks of an image's objects."""
+        below = (self.object_masks or "").replace("{name}", name_of(image))
+        return Path(os.path.normpath(image.parent / below))
+
     def _truths(self) -> list[tuple[str, Path, str]]:
         given = (
             ("mask", self.masks, self.mask_suffix),
@@ -92,6 +126,9 @@ class Folders(NamedTuple):
             for file in _files(self.images)
             if not any(_is_truth(file, self.images, folder, suffix) for _, folder, suffix in truths)
         ]
+        if self.object_masks is not None:
+            theirs = {self._objects_of(file) for file in mine}
+            mine = [file for file in mine if not theirs.intersection(file.parents)]
         stems = {name_of(f) for f in mine}
         images, problems = _keyed(mine, self.images, "", by_stem=len(stems) == len(mine))
         return images, problems if images else [*problems, f"no image ({', '.join(SUFFIXES)})"]
@@ -115,9 +152,9 @@ class Folders(NamedTuple):
         return found, missing
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """Image files in all depths; not hidden ones, such as macOS's `._x.png`."""
-    found = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
+    found = (p for p in files_below(folder) if p.name.lower().endswith(suffixes))
     return sorted(p for p in found if not p.name.startswith("."))
 
 
@@ -135,7 +172,7 @@ def _stems_differ(images: Mapping[str, Path]) -> bool:
 def _by_key(folder: Path, suffix: str, *, by_stem: bool) -> tuple[dict[str, Path], list[str]]:
     if not is_folder(folder):
         return {}, [f"no such folder: {folder}"]
-    files = [f for f in _files(folder) if name_of(f).endswith(suffix)]
+    files = [f for f in _files(folder, (*SUFFIXES, *OUTLINES)) if _stem(f).endswith(suffix)]
     return _keyed(files, folder, suffix, by_stem=by_stem)
 
 
@@ -144,8 +181,14 @@ def _keyed(
 ) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        stem = name_of(file).removesuffix(suffix)
+        stem = _stem(file).removesuffix(suffix)
         near = file.with_name(stem).relative_to(folder).as_posix()
         found[stem if by_stem else near].append(file)
     twice = [f"the same name twice: {', '.join(map(str, v))}" for v in found.values() if v[1:]]
     return {k: v[0] for k, v in found.items()}, twice
+
+
+def _stem(file: Path) -> str:
+    """What the file's image is called; `.geojson.gz` is one ending."""
+    ending = next((e for e in OUTLINES if file.name.lower().endswith(e)), None)
+    return name_of(file) if ending is None else file.name[: -len(ending)]

@@ -15,15 +15,15 @@ import numpy as np
 from ..structures import Classes
 from .crowding import Window
 from .datasets import SampleDataset
-from .examination import Finding, examine
+from .examination import Finding, Findings, examine
 from .image_dataset import ImageDataset
+from .leakage import copies, ungrouped
+from .object_facts import summary
 from .report import Report, SplitReport
 from .splits import leaks
 
 __all__ = ["Report", "inspect"]
 
-
-Findings = Mapping[str, Sequence[Finding]]
 _NAMED = 8  # classes that a warning names
 
 
@@ -49,6 +49,7 @@ def inspect(
     problems = [
         *_foreground_ignored(found, classes),
         *leaks(records),
+        *copies(records, found),
         *_without_truth(found),
         *_nothing_judged(found, classes),
         *_unlike(found),
@@ -58,7 +59,7 @@ def inspect(
     marks = "\n".join(f"{split}\t{f.mark}" for split, all_ in found.items() for f in all_)
     return Report(
         tuple(problems),
-        tuple(_doubts(found, classes)),
+        (*ungrouped(records), *_doubts(found, classes)),
         {split: _summary(findings, classes) for split, findings in found.items()},
         classes.names,
         mean,
@@ -141,6 +142,10 @@ def _doubts(found: Findings, classes: Classes) -> Iterator[str]:
     if len(types) > 1:
         listed = ", ".join(f"{n} of {t}" for t, n in types.items())
         yield f"pixel types differ: {listed}; white is something else in each, unless levels say it"
+    for split, findings in found.items():
+        lost = sum(f.objects.lost for f in findings if f.objects is not None)
+        if lost:
+            yield f"{split}: {lost} objects have no pixel: they are too thin, or outside the image"
     train = found.get("train")
     if train:
         seen = set(chain(*((v for v, n in f.pixels.items() if n) for f in train)))
@@ -167,6 +172,7 @@ def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
     infos = [f.info for f in findings if f.info is not None]
     shapes = sorted((i.shape for i in infos), key=prod)
     judged = (*range(classes.num_classes), classes.ignore_index)
+    objects = [f.objects for f in findings if f.objects is not None]
     return SplitReport(
         images=len(findings),
         with_truth=sum(f.has_truth for f in findings),
@@ -176,8 +182,9 @@ def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
         pixels=tuple(sum(f.pixels.get(v, 0) for f in findings) for v in judged),
         occurs=tuple(sum(f.pixels.get(v, 0) > 0 for f in findings) for v in judged),
         among=_among(findings, judged),
-        objects=tuple(f.objects for f in findings if f.objects is not None),
-        crowd=max((f.crowd for f in findings if f.crowd is not None), default=None),
+        objects=tuple(len(o.sizes) for o in objects),
+        crowd=max((o.crop.most for o in objects if o.crop is not None), default=None),
+        summary=summary(objects),
     )
 
 

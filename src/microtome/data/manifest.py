@@ -18,6 +18,11 @@ Objects with numbers ("labels_path") but no mask get one class from a CSV file, 
 
      "class_table": {"csv": "grade.csv", "key": "name", "column": "grade",
                      "values": {"benign": 1, "malignant": 2}}
+
+With "id", the column of an object's number, the table says the class of each object by a word.
+Words are names of classes, in tables as in outlines of COCO and QuPath, or stand here:
+
+     "object_classes": {"Tumor": 1, "Tumour": 1, "Region*": 0, "doubtful": 255, "*": 0}
 """
 
 from __future__ import annotations
@@ -26,17 +31,19 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..files import whole
 from . import manifest_keys as keys
-from .manifest_entries import entries, entry_of, from_folders, with_values
+from . import manifest_tables as tables
+from .manifest_entries import entries, entry_of, from_folders, relative, with_values
 from .records import SPLITS, Catalogue, ManifestError
 from .spelling import unknown
 from .splits import Splits
 
-PATHS = ("image_path", "mask_path", "labels_path", "images", "masks", "labels", "csv")
+PATHS = ("image_path", "mask_path", "labels_path", *tables.LYING, "csv")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Catalogue:
@@ -68,14 +75,19 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
     problems = unknown(description, (*keys.TOP, "data", "folders", "split", "class_table"), "key")
     if ("data" in description) == ("folders" in description):
         problems.append('expected either "data" or "folders" with "split"')
+    categories = tables.category_names(description.get("folders"), root, problems)
+    description = keys.with_categories(description, categories, problems)
     classes = keys.classes(description, problems)
     reading = keys.reading(description, classes, problems)
+    by_object = tables.object_table(description.get("class_table"), root, problems)
+    reading = replace(reading, object_table=by_object)
     splits: Splits = dict.fromkeys(SPLITS, ())
     if "data" in description:
         splits = entries(description["data"], root, problems)
     elif "folders" in description:
         splits = from_folders(description, root, problems)
-    splits = with_values(splits, description, root, problems)
+    table = None if by_object else description.get("class_table")
+    splits = with_values(splits, table, root, problems, by_object=by_object is not None)
     if any(r.labels for records in splits.values() for r in records):
         classes = classes._replace(things=(False,) + (True,) * (classes.num_classes - 1))
     for records in splits.values():
@@ -109,7 +121,11 @@ def write_manifest(catalogue: Catalogue, path: str | os.PathLike[str]) -> None:
         name: [entry_of(record, target.parent) for record in records]
         for name, records in catalogue.splits.items()
     }
-    described = keys.described(catalogue.classes, catalogue.reading) | {"data": data}
+    described = keys.described(catalogue.classes, catalogue.reading)
+    table = catalogue.reading.object_table
+    if table is not None:
+        described["class_table"] = table._asdict() | {"csv": relative(table.csv, target.parent)}
+    described["data"] = data
     with whole(target) as part:
         part.write_text(json.dumps(described, indent=1) + "\n")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import manifest_keys as keys
 from . import manifest_tables as tables
+from .objects.outlines import is_outlines
 from .records import SPLITS, ManifestError, Record
 from .spelling import unknown
 from .splits import Splits, split_by_group
@@ -87,10 +88,18 @@ def _divided(records: list[Record], rule: Mapping[str, Any]) -> Splits:
 
 
 def with_values(
-    splits: Splits, description: Mapping[str, Any], root: Path, problems: list[str]
+    splits: Splits, given: Any, root: Path, problems: list[str], *, by_object: bool
 ) -> Splits:
-    """Say the class of objects that have numbers but neither mask nor value."""
-    table = tables.class_table(description.get("class_table"), root, problems)
+    """Say the class of objects that have numbers but neither mask nor value.
+
+    Args:
+        splits: the files.
+        given: `class_table`, as far as it is of images.
+        root: where its path starts.
+        problems: what is wrong goes here.
+        by_object: whether a table says the class of each single object.
+    """
+    table = tables.class_table(given, root, problems)
     read: dict[str, str] = {}
     try:
         read = table[0].read() if table else {}
@@ -99,7 +108,8 @@ def with_values(
         return splits
 
     def valued(record: Record) -> Record:
-        if record.labels is None or record.mask is not None or record.value is not None:
+        said = by_object or record.mask is not None or record.value is not None
+        if record.labels is None or said or is_outlines(record.labels):
             return record
         if table is None:
             return record._replace(value=1)
@@ -118,18 +128,18 @@ def _no_value(record: Record, word: str | None, table: tuple[Column, dict[str, i
     return f"{record.name}: {word!r} is none of class_table's values {', '.join(values)}"
 
 
+def relative(file: Path, folder: Path) -> str:
+    """A path as it is written in a manifest that lies in `folder`."""
+    return Path(os.path.relpath(file.absolute(), folder.absolute())).as_posix()
+
+
 def entry_of(record: Record, folder: Path) -> dict[str, Any]:
     """The inverse: one entry, its paths relative to `folder`."""
 
-    def relative(file: Path | None) -> str | None:
-        if file is None:
-            return None
-        return Path(os.path.relpath(file.absolute(), folder.absolute())).as_posix()
-
     entry: dict[str, Any] = {
-        "image_path": relative(record.image),
-        "mask_path": relative(record.mask),
-        "labels_path": relative(record.labels),
+        "image_path": relative(record.image, folder),
+        "mask_path": record.mask and relative(record.mask, folder),
+        "labels_path": record.labels and relative(record.labels, folder),
         "group": record.group,
         "value": record.value,
         "spacing_um": record.spacing,

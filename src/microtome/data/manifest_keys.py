@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from ..structures import Classes
-from .records import Reading
+from .records import LabelsEncoding, Reading
 from .stores.image_files import ChannelPolicy
 from .stores.label_files import Encoding
 
 _CLASSES = ("num_classes", "class_names", "colors", "ignore_index")
-TOP = (*_CLASSES, "mask_values", "mask_encoding", "spacing_um", "levels", "channels")
+_MASKS = ("mask_values", "mask_encoding", "labels_encoding", "object_classes")
+TOP = (*_CLASSES, *_MASKS, "spacing_um", "levels", "channels")
+BACKGROUND = "background"
+_CHOICES = {
+    "channels": ChannelPolicy,
+    "mask_encoding": Encoding,
+    "labels_encoding": LabelsEncoding,
+}
 
 
 def is_count(value: Any) -> bool:
@@ -56,24 +63,53 @@ def classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
         return table
 
 
+def with_categories(
+    given: Mapping[str, Any], categories: list[str], problems: list[str]
+) -> Mapping[str, Any]:
+    """The same keys with the classes of COCO's categories, where no others are named.
+
+    Class 0 is what lies around objects, so it is none of the categories.
+    """
+    if not categories:
+        return given
+    names = given.get("class_names")
+    if isinstance(names, list | tuple) and names and names[0] in categories:
+        if names[0] != BACKGROUND:
+            problems.append(
+                f"class_names: the first is what lies around objects, but {names[0]!r} is a "
+                f"category of objects: put {BACKGROUND!r} before it"
+            )
+        return given
+    if names is not None or "num_classes" in given:
+        return given
+    names = [BACKGROUND, *(name for name in categories if name != BACKGROUND)]
+    ignore = 255 if len(names) <= 255 else 65_535
+    return {"class_names": names, "ignore_index": ignore} | dict(given)
+
+
 def reading(given: Mapping[str, Any], table: Classes, problems: list[str]) -> Reading:
     """How files are read."""
-    policy, levels = given.get("channels", "rgb"), given.get("levels")
-    encoding = given.get("mask_encoding", "index")
-    if policy not in get_args(ChannelPolicy):
-        problems.append(f"channels: expected {', '.join(get_args(ChannelPolicy))}, got {policy!r}")
-    if encoding not in get_args(Encoding):
-        expected = ", ".join(get_args(Encoding))
-        problems.append(f"mask_encoding: expected {expected}, got {encoding!r}")
+    levels = given.get("levels")
+    kinds = {
+        "channels": ChannelPolicy,
+        "mask_encoding": Encoding,
+        "labels_encoding": LabelsEncoding,
+    }
+    chosen = {}
+    for key, kind in kinds.items():
+        known = get_args(kind)
+        chosen[key] = given.get(key, known[0])
+        if chosen[key] not in known:
+            problems.append(f"{key}: expected {', '.join(known)}, got {chosen[key]!r}")
     if levels is not None and not (_is_pair(levels) or _is_list(levels, _is_pair)):
         problems.append(f"levels: expected [black, white], once or per channel, got {levels!r}")
         levels = None
     return Reading(
-        cast(ChannelPolicy, policy),
-        _tuples(levels),
-        spacing(given, "spacing_um", problems),
-        _mask_values(given.get("mask_values"), table, problems),
-        cast(Encoding, encoding),
+        levels=_tuples(levels),
+        spacing=spacing(given, "spacing_um", problems),
+        mask_values=_mask_values(given.get("mask_values"), table, problems),
+        object_classes=_object_classes(given.get("object_classes"), table, problems),
+        **chosen,
     )
 
 
@@ -86,14 +122,28 @@ def _mask_values(given: Any, table: Classes, problems: list[str]) -> dict[int, i
     if not whole or not given:
         problems.append(f'mask_values: expected {{"0": 0, "255": 1}}, got {given!r}')
         return None
+    problems += _no_classes("mask_values", given, table)
+    return {int(k): v for k, v in given.items()}
+
+
+def _object_classes(given: Any, table: Classes, problems: list[str]) -> dict[str, int] | None:
+    if given is None:
+        return None
+    if not isinstance(given, Mapping) or not all(type(v) is int for v in given.values()):
+        problems.append(f'object_classes: expected {{"Tumor": 1, "*": 0}}, got {given!r}')
+        return None
+    problems += _no_classes("object_classes", given, table)
+    return {str(k): v for k, v in given.items()}
+
+
+def _no_classes(key: str, given: Mapping[Any, int], table: Classes) -> list[str]:
     allowed = (*range(table.num_classes), table.ignore_index)
-    problems += [
-        f"mask_values: {v} is neither a class (0 to {table.num_classes - 1}) "
+    return [
+        f"{key}: {v} is neither a class (0 to {table.num_classes - 1}) "
         f"nor ignore_index {table.ignore_index}"
         for v in given.values()
         if v not in allowed
     ]
-    return {int(k): v for k, v in given.items()}
 
 
 def spacing(
@@ -131,6 +181,8 @@ def described(table: Classes, reading: Reading) -> dict[str, Any]:
         "ignore_index": table.ignore_index,
         "mask_values": reading.mask_values and {str(k): v for k, v in reading.mask_values.items()},
         "mask_encoding": None if reading.mask_encoding == "index" else reading.mask_encoding,
+        "labels_encoding": None if reading.labels_encoding == "index" else reading.labels_encoding,
+        "object_classes": reading.object_classes and dict(reading.object_classes),
         "spacing_um": reading.spacing,
         "levels": reading.levels,
         "channels": reading.channels,

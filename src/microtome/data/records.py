@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..structures import Classes
+from .manifest_error import ManifestError
 from .stores.decoded import Levels
 from .stores.image_files import ChannelPolicy
 from .stores.label_files import Encoding
 from .stores.source import name_of
+from .tables import ObjectTable
+
+__all__ = [
+    "SPLITS",
+    "Catalogue",
+    "LabelsEncoding",
+    "ManifestError",
+    "Reading",
+    "Record",
+    "unique_names",
+]
 
 SPLITS = ("train", "val", "test")
-
-
-class ManifestError(ValueError):
-    """What describes a data set is wrong; all problems are listed at once."""
-
-    def __init__(self, source: str | PathLike[str], problems: Sequence[str] = ()) -> None:
-        super().__init__(str(source), tuple(problems))
-        self.source, self.problems = str(source), tuple(problems)
-
-    def __str__(self) -> str:
-        if len(self.problems) < 2:
-            return ": ".join((self.source, *self.problems))
-        return "\n  - ".join((f"{self.source}: {len(self.problems)} problems", *self.problems))
+LabelsEncoding = Literal["index", "components"]
 
 
 class Record(NamedTuple):
@@ -37,10 +36,11 @@ class Record(NamedTuple):
     Attributes:
         image: the image file.
         mask: class of each pixel; None when unknown or when `labels` or `value` say it.
-        labels: object number of each pixel, 0 for none.
+        labels: what says the objects; `microtome.data.objects` lists the forms. Often a map with
+            the object's number of each pixel, 0 for none.
         group: what must not be torn apart by a split: a patient, a slide.
-        value: the class of the objects in `labels` where there is no mask; the class of the whole
-            image where there are no labels either.
+        value: the class of the objects in `labels` where neither a mask nor anything else says it;
+            the class of the whole image where there are no labels either.
         spacing: micrometres per pixel of this image, where it differs from the data set's.
     """
 
@@ -72,6 +72,11 @@ class Reading:
         spacing: micrometres per pixel, one value or one per axis; None asks the files.
         mask_values: class of each value in the masks; None when they are the same.
         mask_encoding: how the pixels of the masks say those values; see `read_labels`.
+        labels_encoding: of label maps: `index`, a value is an object's number; `components`, each
+            connected region of one value is an object.
+        object_classes: class of each word that a file has for objects, where it is not the class's
+            own name; 0 leaves such objects out, `ignore_index` makes them regions not judged.
+        object_table: where the class of each single object stands.
     """
 
     channels: ChannelPolicy = "rgb"
@@ -79,6 +84,9 @@ class Reading:
     spacing: float | tuple[float, ...] | None = None
     mask_values: Mapping[int, int] | None = None
     mask_encoding: Encoding = "index"
+    labels_encoding: LabelsEncoding = "index"
+    object_classes: Mapping[str, int] | None = None
+    object_table: ObjectTable | None = None
 
 
 class Catalogue(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from ..geometry import Shape, Spacing
+from .object_facts import ObjectSummary
+from .proposals import enough_detections, enough_queries, fitting_tile
 
 SHOWN = 50  # problems in `text`; `as_dict` has them all
 
@@ -26,6 +27,7 @@ class SplitReport:
         among: how many judged pixels those images have.
         objects: how many objects each image with a label map has.
         crowd: the most objects that one training crop can meet; None where that was not counted.
+        summary: of all objects; None where nothing says them.
     """
 
     images: int
@@ -38,6 +40,7 @@ class SplitReport:
     among: tuple[int, ...]
     objects: tuple[int, ...]
     crowd: int | None = None
+    summary: ObjectSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,24 @@ class Report:
             pairs = zip(self.mean, self.std, strict=True)
             parts.append("mean ± std: " + ", ".join(f"{m:.3f} ± {s:.3f}" for m, s in pairs))
         if self.most_objects:
-            parts.append(self._objects_in_words())
+            parts += [_table(_object_rows(self.splits, self.names)), self._proposed()]
         parts += [_listed("warning", self.warnings), _listed("problem", self.problems)]
         return "\n\n".join(p for p in parts if p)
 
-    def _objects_in_words(self) -> str:
+    def _proposed(self) -> str:
+        """What heads of objects, and prediction in tiles, want for these objects."""
         cropped = any(s.crowd is not None for s in self.splits.values())
         where = "training crop" if cropped else "image"
-        return (
+        lines = [
             f"at most {self.most_objects} objects in one {where}: heads of queries want "
             f"`num_queries: {enough_queries(self.most_objects)}` or more"
+        ]
+        most = max(max(s.objects) for s in self.splits.values() if s.objects)
+        lines.append(
+            f"at most {most} objects in one image: let metrics count {enough_detections(most)} "
+            "detections an image"
         )
+        return "\n".join([*lines, *_tile_in_words(self.splits)])
 
     def _class_rows(self) -> list[Sequence[str]]:
         rows: list[Sequence[str]] = [
@@ -121,9 +131,46 @@ class Report:
         return rows
 
 
-def enough_queries(objects: int) -> int:
-    """A quarter more than there are objects, in fifties; not less than the 100 that are usual."""
-    return max(100, 50 * ceil(1.25 * objects / 50))
+def _tile_in_words(splits: dict[str, SplitReport]) -> list[str]:
+    facts = [(s.summary.largest, s.largest) for s in splits.values() if s.summary and s.largest]
+    if len({len(part) for pair in facts for part in pair}) != 1:
+        return []
+    largest, image = (tuple(map(max, *p, p[0])) for p in zip(*facts, strict=True))
+    tile = fitting_tile(largest, image)
+    size = tile.size[0] if len(set(tile.size)) == 1 else list(tile.size)
+    fits = "each lies whole in a tile of" if tile.whole else "larger than half a tile of"
+    return [
+        f"the largest object is {_times(largest)} pixels: {fits} "
+        f"`tile: {size}` with `overlap: {tile.overlap:g}`"
+    ]
+
+
+def _object_rows(splits: dict[str, SplitReport], names: Sequence[str]) -> list[Sequence[str]]:
+    """A column for each split with objects: how many, how large, how close to each other."""
+    told = {name: s.summary for name, s in splits.items() if s.summary and sum(s.objects)}
+    rows: list[Sequence[str]] = [("objects", *told)]
+    for index, name in enumerate(names):
+        counts = [s.by_class[index] for s in told.values()]
+        rows += [(name, *(f"{count:,}" for count in counts))] if any(counts) else []
+    for unit, field in (("pixels", "diameters"), ("µm", "diameters_um")):
+        cells = [_middle(getattr(s, field)) for s in told.values()]
+        rows += [(f"diameter, {unit}", *cells)] if any(c != "-" for c in cells) else []
+    for tile in sorted({tile for s in told.values() for tile in s.tiles}):
+        cells = [f"{s.tiles.get(tile, 0):,}" for s in told.values()]
+        rows.append((f"most in a tile of {tile}", *cells))
+    shares = [s.empty_crops for s in told.values()]
+    if any(share is not None for share in shares):
+        cells = ["-" if share is None else f"{share:.0%}" for share in shares]
+        rows.append(("crops without any", *cells))
+    return rows
+
+
+def _middle(quantiles: Sequence[float]) -> str:
+    """The median, and between which 90 % lie."""
+    if not quantiles:
+        return "-"
+    low, middle, high = quantiles
+    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
 def _split_rows(splits: dict[str, SplitReport]) -> list[Sequence[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -22,9 +22,11 @@ def split_by_group(
     Args:
         records: all images; one without a group is a group of its own, called by its name.
         chosen: for "val" and "test" one of `{"groups": [...]}` (named groups), `{"last": n}` (the n
-            last images by name) and `{"fraction": f}` (whole groups, about this share of all
-            images, drawn by `seed`). Named groups are taken first, then the last, then fractions.
-        seed: chooses the groups of fractions; the same whatever the order of `records`.
+            last images by name), `{"fraction": f}` (whole groups, about this share of all images,
+            drawn by `seed`) and `{"fold": [i, n]}` (the i-th, from 0 on, of n parts of what the
+            other rules leave, equally large as far as whole groups allow). They are taken in this
+            order.
+        seed: chooses the groups of fractions and folds; the same whatever the order of `records`.
 
     Raises ManifestError listing unknown groups, empty splits and groups torn apart.
     """
@@ -72,13 +74,15 @@ def _wrong(chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, rule in chosen.items():
         if not isinstance(rule, Mapping) or len(rule) != 1 or set(rule) - set(_TAKES):
             problems.append(
-                f'{name}: expected {{"groups": [...]}}, {{"last": n}} or {{"fraction": f}}, '
-                f"got {rule!r}"
+                f'{name}: expected {{"groups": [...]}}, {{"last": n}}, {{"fraction": f}} or '
+                f'{{"fold": [i, n]}}, got {rule!r}'
             )
             continue
         ((kind, value),) = rule.items()
         if not _FITS[kind](value):
             problems.append(f"{name}: {kind} cannot be {value!r}")
+    if sum("fold" in rule for rule in chosen.values() if isinstance(rule, Mapping)) > 1:
+        problems.append("fold: of one split only; take the other by groups, last or fraction first")
     return problems
 
 
@@ -104,12 +108,10 @@ def _last(rest: list[Record], count: int, seed: int) -> set[str]:
 
 def _drawn(rest: list[Record], target: float, seed: int) -> set[str]:
     """Groups in the order of a hash, each taken unless that leads further from the target."""
-    sizes: dict[str, int] = defaultdict(int)
-    for record in rest:
-        sizes[_group(record)] += 1
+    sizes = Counter(_group(record) for record in rest)
     taken: set[str] = set()
     count = 0
-    for group in sorted(sizes, key=lambda g: sha256(f"{seed}/{g}".encode()).digest()):
+    for group in sorted(sizes, key=lambda g: _lot(seed, g)):
         nearer = abs(count + sizes[group] - target) < abs(count - target)
         if nearer or not taken:
             taken.add(group)
@@ -117,9 +119,31 @@ def _drawn(rest: list[Record], target: float, seed: int) -> set[str]:
     return taken
 
 
-_TAKES: dict[str, Take] = {"groups": _named, "last": _last, "fraction": _drawn}
+def _folded(rest: list[Record], fold: Sequence[int], seed: int) -> set[str]:
+    """Groups, the largest first, each to the part that has the fewest images so far."""
+    sizes = Counter(_group(record) for record in rest)
+    parts: list[set[str]] = [set() for _ in range(fold[1])]
+    counts = [0] * len(parts)
+    for group in sorted(sizes, key=lambda g: (-sizes[g], _lot(seed, g))):
+        smallest = counts.index(min(counts))
+        parts[smallest].add(group)
+        counts[smallest] += sizes[group]
+    return parts[fold[0]]
+
+
+def _lot(seed: int, group: str) -> bytes:
+    return sha256(f"{seed}/{group}".encode()).digest()
+
+
+_TAKES: dict[str, Take] = {"groups": _named, "last": _last, "fraction": _drawn, "fold": _folded}
 _FITS: dict[str, Callable[[Any], bool]] = {
     "groups": lambda v: isinstance(v, list | tuple) and len(v) > 0,
     "last": lambda v: type(v) is int and v > 0,
     "fraction": lambda v: isinstance(v, float) and 0 < v < 1,
+    "fold": lambda v: (
+        isinstance(v, list | tuple)
+        and len(v) == 2
+        and all(type(n) is int for n in v)
+        and 0 <= v[0] < v[1] > 1
+    ),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,13 @@ import torch
 
 from ..geometry import Shape
 from ..structures import Classes, Instances, LabelLayers, Segmentation
+from .objects import Objects, painted, read_objects
 from .records import Reading, Record
+from .same_shape import check_shape
 from .stores import ImageReadError, read_labels
 
 Integers = npt.NDArray[np.integer]
+ClassMap = npt.NDArray[np.int64]
 _DENSE = 1 << 20  # above this value, counting by a table costs more than sorting
 
 
@@ -23,29 +25,55 @@ def read_truth(
 ) -> Segmentation | None:
     """Classes (int64) and objects of an image of `shape`; None when its record has no truth.
 
-    Without a mask, `record.value` is the class of all objects and 0 that of the rest; without
-    labels too, it is the class of every pixel. With mask and labels, an
-    object's label is the class most of its judged pixels have; one without such a pixel is dropped.
+    Without a mask, pixels have the class of their object and 0 elsewhere; `record.value` is the
+    class of objects that have no other. Without labels too, it is the class of every pixel. With
+    a mask, an object without a judged pixel is dropped, and one that has no class of its own has
+    the one most of its judged pixels have.
 
     Raises ImageReadError for what cannot be read, fits no class, or has another shape.
     """
-    class_map = None if record.mask is None else _class_map(record.mask, shape, classes, reading)
-    if record.labels is None:
-        if class_map is None and record.value is not None:
-            class_map = np.full(shape, record.value, np.int64)
-        return None if class_map is None else Segmentation(torch.from_numpy(class_map))
-    ids = _checked_shape(record.labels, read_labels(record.labels), shape).astype(np.int64)
-    if class_map is None:
-        value = 1 if record.value is None else record.value
-        layers = LabelLayers.from_ids(torch.from_numpy(ids))
-        class_map = np.where(ids > 0, value, 0)
-        labels = torch.full((len(layers),), value)
+    class_map = None
+    if record.mask is not None:
+        raw = read_labels(record.mask, reading.mask_encoding)
+        check_shape(record.mask, raw.shape, shape)
+        wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
+        if wrong:
+            raise ImageReadError(record.mask, wrong)
+        class_map = as_classes(raw, reading)
+    if record.labels is not None:
+        return with_objects(
+            read_objects(record, shape, classes, reading), class_map, record, classes
+        )
+    if class_map is None and record.value is not None:
+        class_map = np.full(shape, record.value, np.int64)
+    return None if class_map is None else Segmentation(torch.from_numpy(class_map))
+
+
+def with_objects(
+    objects: Objects, class_map: ClassMap | None, record: Record, classes: Classes
+) -> Segmentation:
+    """The truth of an image with objects; `class_map` [*S] is its mask's, where it has one."""
+    layers, labels = objects.layers, objects.labels
+    if class_map is not None:
+        layers, labels = _judged(objects, class_map, classes)
     else:
-        judged = class_map != classes.ignore_index
-        seen = np.isin(ids, np.unique(ids[judged]))
-        layers = LabelLayers.from_ids(torch.from_numpy(np.where(seen, ids, 0)))
-        labels = _majority(layers, class_map, judged, classes.num_classes)
-    return Segmentation(torch.from_numpy(class_map), Instances(labels, masks=layers))
+        if labels is None:
+            labels = np.full(len(layers), 1 if record.value is None else record.value, np.int64)
+        class_map = painted(layers, labels)
+        if objects.ignored is not None:
+            free = (layers.maps == 0).all(0).numpy()
+            class_map[objects.ignored & free] = classes.ignore_index
+    instances = Instances(torch.from_numpy(labels), masks=layers)
+    return Segmentation(torch.from_numpy(class_map), instances)
+
+
+def as_classes(raw: Integers, reading: Reading) -> ClassMap:
+    """From the values of a mask, which are known to be right, to classes."""
+    if reading.mask_values is None:
+        return raw.astype(np.int64)
+    table = np.zeros(max(reading.mask_values) + 1, np.int64)
+    table[list(reading.mask_values)] = list(reading.mask_values.values())
+    return np.asarray(table[raw])
 
 
 def value_counts(values: Integers) -> dict[int, int]:
@@ -77,48 +105,25 @@ def wrong_values(
     )
 
 
-def wrong_shape(shape: Shape, image: Shape) -> str | None:
-    """What is wrong with the shape of a mask, or None."""
-    if shape == image:
-        return None
-    reason = f"is {_times(shape)} pixels, but its image {_times(image)}"
-    if shape[:-2] == image[:-2] and shape[-2:] == image[-2:][::-1]:
-        reason += (
-            "; it lies on its side: the image's EXIF orientation was applied, and the mask has "
-            "none. Turn the mask, or strip the orientation from the image"
-        )
-    return reason
+def _judged(
+    objects: Objects, class_map: ClassMap, classes: Classes
+) -> tuple[LabelLayers, npt.NDArray[np.int64]]:
+    """The objects that have a judged pixel, and their classes."""
+    judged = class_map != classes.ignore_index
+    votes = _votes(objects.layers, class_map, judged, classes.num_classes)
+    seen = votes.any(1)
+    maps = (
+        objects.layers.maps * torch.from_numpy(np.append(False, seen))[objects.layers.maps.long()]
+    )
+    layers, _ = LabelLayers(maps, objects.layers.ids).present()
+    labels = votes.argmax(1) if objects.labels is None else objects.labels
+    return layers, labels[seen].astype(np.int64)
 
 
-def _times(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
-
-
-def _class_map(
-    file: Path, shape: Shape, classes: Classes, reading: Reading
-) -> npt.NDArray[np.int64]:
-    raw = _checked_shape(file, read_labels(file, reading.mask_encoding), shape)
-    wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
-    if wrong:
-        raise ImageReadError(file, wrong)
-    if reading.mask_values is None:
-        return raw.astype(np.int64)
-    table = np.zeros(max(reading.mask_values) + 1, np.int64)
-    table[list(reading.mask_values)] = list(reading.mask_values.values())
-    return np.asarray(table[raw])
-
-
-def _checked_shape(file: Path, labels: Integers, shape: Shape) -> Integers:
-    wrong = wrong_shape(labels.shape, shape)
-    if wrong:
-        raise ImageReadError(file, wrong)
-    return labels
-
-
-def _majority(
+def _votes(
     layers: LabelLayers, class_map: npt.NDArray[np.int64], judged: npt.NDArray[np.bool_], count: int
-) -> torch.Tensor:
-    """[N] the class that most judged pixels of each object have."""
-    numbers = layers.maps[0].numpy()[judged].astype(np.int64)
-    votes = np.bincount(numbers * count + class_map[judged], minlength=(len(layers) + 1) * count)
-    return torch.from_numpy(votes.reshape(-1, count)[1:].argmax(1))
+) -> npt.NDArray[np.int64]:
+    """[N, K] how many judged pixels of each object have each class."""
+    numbers = layers.maps.numpy()[:, judged].astype(np.int64) * count + class_map[judged]
+    votes = np.bincount(numbers.ravel(), minlength=(len(layers) + 1) * count)
+    return np.asarray(votes.reshape(-1, count)[1:])

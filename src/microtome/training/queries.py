@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ..data.report import Report, enough_queries
+from ..data.proposals import enough_queries
+from ..data.report import Report
 
 _HEAD = "model.segmenter.init_args.head"
 

@@ -1,0 +1,123 @@
+"""The objects of an image, in whatever form a file says them.
+
+| `labels` of a record | objects |
+|---|---|
+| a map of pixels | `index`: its values are their numbers; `components`: its connected regions |
+| a folder | one mask file for each |
+| `.json` of COCO | outlines or run lengths, with categories; crowds are not judged |
+| `.geojson`, `.json`, `.geojson.gz` of QuPath | outlines with holes, with classifications |
+
+A table may say the class of each object of a map or folder by its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...geometry import Shape
+from ...structures import Classes, LabelLayers
+from ..records import Reading, Record
+from ..stores.archives import is_folder
+from .naming import class_indices
+from .numbered import masks_in, numbered
+from .outlines import is_outlines, outlined
+from .parts import Mask, Part, covered, layered, painted
+
+__all__ = ["Objects", "painted", "read_objects"]
+
+
+class Objects(NamedTuple):
+    """The objects of one image.
+
+    Attributes:
+        layers: their masks, with the ids of the file.
+        labels: [N] the class of each, None where no file says it.
+        ignored: [*S] True on regions that are not judged; None when all is.
+        lost: how many have no pixel: too thin, or outside of the image.
+    """
+
+    layers: LabelLayers
+    labels: npt.NDArray[np.int64] | None = None
+    ignored: Mask | None = None
+    lost: int = 0
+
+
+def read_objects(record: Record, shape: Shape, classes: Classes, reading: Reading) -> Objects:
+    """Read the objects of an image of `shape` whose record names `labels`.
+
+    Objects of class 0, which is what lies around objects, are left out; those whose class is
+    `ignore_index` become ignored regions.
+
+    Raises ImageReadError for what cannot be read, has another shape, or a class that is not known.
+    """
+    assert record.labels is not None
+    file = record.labels
+    if is_folder(file):
+        parts = masks_in(file, shape)
+    elif is_outlines(file):
+        parts = outlined(file, record.image, shape)
+    else:
+        return _of_map(numbered(file, shape, reading.labels_encoding), record, classes, reading)
+    words = _words(record, [p.number for p in parts], [p.word for p in parts], reading)
+    if words is None:
+        layers = layered(parts, shape)
+        return Objects(layers, lost=len(parts) - len(layers))
+    return _of_parts(parts, class_indices(file, words, classes, reading), shape, classes)
+
+
+def _of_map(layers: LabelLayers, record: Record, classes: Classes, reading: Reading) -> Objects:
+    words = _words(record, layers.ids.tolist(), None, reading)
+    if words is None or record.labels is None:
+        return Objects(layers)
+    labels = class_indices(record.labels, words, classes, reading)
+    ignored = np.isin(layers.maps[0].numpy(), 1 + np.flatnonzero(labels == classes.ignore_index))
+    wanted = np.concatenate(([False], (labels != 0) & (labels != classes.ignore_index)))
+    layers, kept = _only(layers, wanted)
+    return Objects(layers, labels[kept], ignored if ignored.any() else None)
+
+
+def _of_parts(
+    parts: Sequence[Part], labels: npt.NDArray[np.int64], shape: Shape, classes: Classes
+) -> Objects:
+    wanted, unjudged = [], []
+    for part, label in zip(parts, labels.tolist(), strict=True):
+        if label == classes.ignore_index or (part.crowd and label != 0):
+            unjudged.append(part)
+        elif label != 0:
+            wanted.append((part, label))
+    seen = [(part, label) for part, label in wanted if part.mask.any()]
+    return Objects(
+        layered([part for part, _ in seen], shape),
+        np.array([label for _, label in seen], np.int64),
+        covered(unjudged, shape) if unjudged else None,
+        len(wanted) - len(seen),
+    )
+
+
+def _only(
+    layers: LabelLayers, wanted: npt.NDArray[np.bool_]
+) -> tuple[LabelLayers, npt.NDArray[np.int64]]:
+    """The objects wanted [N + 1], and their indices."""
+    maps = layers.maps * torch.from_numpy(wanted)[layers.maps.long()]
+    found, kept = LabelLayers(maps, layers.ids).present()
+    return found, kept.numpy()
+
+
+def _words(
+    record: Record, ids: Sequence[int], said: list[str | None] | None, reading: Reading
+) -> list[str | None] | None:
+    """What each object is called: by the table, else by its file; None where nothing is said."""
+    if reading.object_table is None:
+        return None if said is None or _is_silent(record.labels, said) else said
+    return list(reading.object_table.words(record.name, ids))
+
+
+def _is_silent(file: Path | None, said: Sequence[str | None]) -> bool:
+    """A folder of masks has no words; outlines have, though some objects may lack one."""
+    return file is not None and is_folder(file)

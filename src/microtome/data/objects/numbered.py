@@ -1,0 +1,54 @@
+"""Objects as pixels: maps of numbers, connected regions, and a file for each object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage.measure import label
+
+from ...geometry import Shape
+from ...structures import LabelLayers
+from ..records import LabelsEncoding
+from ..same_shape import check_shape
+from ..stores import ImageReadError, read_labels
+from ..stores.archives import files_below
+from ..stores.image_files import SUFFIXES
+from .parts import Part, part_of
+
+
+def numbered(file: Path, shape: Shape, encoding: LabelsEncoding) -> LabelLayers:
+    """The objects of one map: `index`, its values are their numbers; `components`, each connected
+    region of one value is an object, neighbours across corners included.
+
+    Raises ImageReadError for what cannot be read or has another shape.
+    """
+    values = read_labels(file)
+    check_shape(file, values.shape, shape)
+    if encoding == "components":
+        values = label(values, background=0, connectivity=values.ndim)
+    return LabelLayers.from_ids(torch.from_numpy(values.astype(np.int64)))
+
+
+def masks_in(folder: Path, shape: Shape) -> list[Part]:
+    """One object for each mask file in a folder, numbered from 1 on in the order of their names.
+
+    Raises ImageReadError for a file that cannot be read, has another shape, or more than one value
+    beside 0.
+    """
+    files = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in files if not p.name.startswith("."))
+    return [part_of(number, _mask(file, shape)) for number, file in enumerate(files, 1)]
+
+
+def _mask(file: Path, shape: Shape) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    values = read_labels(file)
+    check_shape(file, values.shape, shape)
+    found = np.unique(values)
+    if (found > 0).sum() > 1:
+        some = ", ".join(map(str, found[:6].tolist()))
+        raise ImageReadError(
+            file, f"holds the values {some} …; expected the mask of one object, 0 and one other"
+        )
+    return values > 0
