@@ -104,12 +104,15 @@ def write_lunghist700(folder: Path, size=(24, 32)) -> Path:
 
 
 def discs(seed, size=(48, 64), count=4):
-    """A dark picture [y, x, 3] with bright discs, and a mask for each; some overlap."""
+    """A dark picture [y, x, 3] with bright discs, and their masks; the third overlaps the first."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: size[0], : size[1]]
-    masks = []
-    for _ in range(count):
-        row, column, radius = (rng.integers(6, n - 6) for n in (*size, 12))
+    masks, first = [], None
+    for number in range(count):
+        row, column, radius = (int(rng.integers(6, n - 6)) for n in (*size, 16))
+        first = first or (row, column)
+        if number == 2:
+            row, column = first[0], first[1] + 4
         masks.append((y - row) ** 2 + (x - column) ** 2 < radius**2)
     image = 30 + 150 * np.any(masks, 0)[..., None] + rng.integers(0, 20, (*size, 3))
     return image.astype(np.uint8), masks

@@ -50,7 +50,10 @@ def test_an_object_may_lie_anywhere_in_its_crop():
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_crops_around_classes_show_each_as_often(dims):
-    shown = [set(out.truth.classes.unique().tolist()) for out in drawn(Aim(classes=1.0), lonely(dims), 90)]
+    shown = [
+        set(out.truth.classes.unique().tolist())
+        for out in drawn(Aim(classes=1.0), lonely(dims), 90)
+    ]
     for label in (1, 2):
         assert sum(label in classes for classes in shown) >= 20
     half = [1 in out.truth.classes.unique() for out in drawn(Aim(classes=0.5), lonely(dims), 90)]
@@ -62,7 +65,10 @@ def test_without_a_target_crops_go_anywhere():
     for aim in (Aim(objects=1.0), Aim(classes=1.0)):
         starts = {out.placement.offset for out in drawn(aim, bare)}
         assert len(starts) > 20
-    empty = Segmentation(torch.zeros(20, 20), Instances(torch.zeros(0), masks=LabelLayers.from_ids(torch.zeros(20, 20).long())))
+    empty = Segmentation(
+        torch.zeros(20, 20),
+        Instances(torch.zeros(0), masks=LabelLayers.from_ids(torch.zeros(20, 20).long())),
+    )
     assert drawn(Aim(objects=1.0), DataSample(torch.zeros(1, 20, 20), empty), 3)
 
 
@@ -112,7 +118,11 @@ def test_slivers_are_not_judged(dims):
 
 def test_by_default_a_pixel_is_enough():
     kept = [len(out.truth.instances.masks.areas()) for out in drawn(None, make_sample(2), 100)]
-    areas = [int(a) for out in drawn(None, make_sample(2), 100) for a in out.truth.instances.masks.areas()]
+    areas = [
+        int(a)
+        for out in drawn(None, make_sample(2), 100)
+        for a in out.truth.instances.masks.areas()
+    ]
     assert min(areas) <= 4 and max(kept) == 2
 
 

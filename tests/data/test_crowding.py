@@ -8,7 +8,6 @@ from microtome.data.datamodule import DataModule
 from microtome.data.synthetic import SyntheticTissue
 
 
-
 def crowd(layers, window):
     return crowd_of(boxes_of(layers), layers.shape[1:], window)
 

@@ -16,7 +16,8 @@ from microtome.data.datamodule import ManifestData
 from microtome.data.image_dataset import ImageDataset
 from microtome.data.inspection import inspect
 from microtome.data.manifest import parse_manifest, read_manifest, write_manifest
-from microtome.data.objects.parts import layered, part_of
+from microtome.data.objects.parts import layered, painted, part_of
+from microtome.data.proposals import fitting_tile
 from microtome.data.records import ManifestError
 from microtome.data.stores import ImageReadError
 from microtome.heads.mask_targets import MaskTargets
@@ -68,7 +69,6 @@ def test_coco_with_gaps_in_ids_a_crowd_and_overlaps(tmp_path):
     found = parse_manifest(description, tmp_path)
     assert found.classes.names == ("background", "nucleus", "mitosis"), "in the order of their ids"
     assert found.classes.things == (False, True, True)
-    overlapping = 0
     for record, sample in zip(found.splits["train"], dataset(found, "train"), strict=False):
         seed = int(record.name)
         masks, truth = discs(seed)[1], sample.truth
@@ -78,15 +78,12 @@ def test_coco_with_gaps_in_ids_a_crowd_and_overlaps(tmp_path):
         alone = masks[3] & ~np.any(masks[:3], 0)
         assert (truth.classes.numpy()[alone] == 255).all(), "the crowd is not judged"
         assert ((truth.classes.numpy() == 255) == alone).all()
-        overlapping += len(truth.instances.masks.maps) > 1
-    assert overlapping, "some overlap, and take another layer"
+        assert len(truth.instances.masks.maps) == 2, "the third overlaps the first"
 
 
 def test_a_smaller_object_lies_on_top():
     large, small = np.ones((4, 6), bool), np.zeros((4, 6), bool)
     small[1:3, 1:3] = True
-    from microtome.data.objects import painted
-
     layers = layered([part_of(5, small), part_of(9, large)], (4, 6))
     assert layers.maps.shape == (2, 4, 6) and layers.ids.tolist() == [5, 9]
     np.testing.assert_array_equal(painted(layers, np.array([2, 1])), 1 + small)
@@ -118,7 +115,10 @@ def test_outlines_of_qupath_with_holes_and_words(tmp_path, packed):
 
 
 GEOMETRIES = {
-    "MultiPolygon": [[[[0, 0], [4, 0], [4, 2], [0, 2], [0, 0]]], [[[6, 0], [8, 0], [8, 2], [6, 0]]]],
+    "MultiPolygon": [
+        [[[0, 0], [4, 0], [4, 2], [0, 2], [0, 0]]],
+        [[[6, 0], [8, 0], [8, 2], [6, 0]]],
+    ],
     "Polygon": [[[-5, -5], [3, -5], [3, 99], [-5, 99], [-5, -5]]],  # beyond the image
 }
 
@@ -385,3 +385,18 @@ def test_copies_and_missing_groups_are_told(tmp_path):
         "2 of 4 images have no group, as c: whether they share a patient or slide with images of "
         "another split cannot be checked",
     )
+
+
+@pytest.mark.parametrize(
+    "largest, image, tile",
+    [
+        ((58, 61), (1000, 1200), ((256, 256), 0.25, True)),
+        ((5, 7), (1000, 1000), ((128, 128), 0.125, True)),
+        ((76, 86), (1000, 1000), ((384, 384), 0.25, True)),
+        ((700, 700), (4000, 4000), ((1024, 1024), 0.5, False)),
+        ((300, 300), (256, 256), ((256, 256), 0.125, True)),  # the image is one tile
+        ((9, 40, 40), (16, 512, 512), ((16, 192, 192), 0.25, True)),
+    ],
+)
+def test_a_tile_is_proposed_that_holds_the_largest_object(largest, image, tile):
+    assert fitting_tile(largest, image) == tile

@@ -51,7 +51,7 @@ class Aim:
         """The first pixel per axis of a window of `size` in a sample."""
         room = np.maximum(np.array(sample.shape) - size, 0)
         if self.objects + self.classes == 0:
-            return rng.integers(0, room + 1).tolist()
+            return _whole(rng.integers(0, room + 1))
         lot = rng.random()
         pixel = None
         if lot < self.objects:
@@ -59,9 +59,9 @@ class Aim:
         elif lot < self.objects + self.classes:
             pixel = _of_a_class(sample.truth, rng, ignore_index)
         if pixel is None:
-            return rng.integers(0, room + 1).tolist()
+            return _whole(rng.integers(0, room + 1))
         lowest = np.maximum(pixel - np.array(size) + 1, 0)
-        return rng.integers(np.minimum(lowest, room), np.minimum(pixel, room) + 1).tolist()
+        return _whole(rng.integers(np.minimum(lowest, room), np.minimum(pixel, room) + 1))
 
     def truth(self, truth: Segmentation, region: Region, ignore_index: int) -> Segmentation:
         """The truth in a window; objects of which too little is left are not judged."""
@@ -84,6 +84,10 @@ class Aim:
         return replace(cut, classes=cut.classes.masked_fill(bare, ignore_index))
 
 
+def _whole(numbers: Pixel) -> list[int]:
+    return [int(n) for n in numbers]
+
+
 def _pixels(masks: LabelLayers) -> Tensor:
     """[N + 1] of each object, after those of the background, which are no object's: 0."""
     counts = torch.bincount(masks.maps.flatten(), minlength=len(masks) + 1)
@@ -91,9 +95,7 @@ def _pixels(masks: LabelLayers) -> Tensor:
     return counts
 
 
-def _of_an_object(
-    truth: Segmentation | None, rng: np.random.Generator
-) -> Pixel | None:
+def _of_an_object(truth: Segmentation | None, rng: np.random.Generator) -> Pixel | None:
     """A pixel of an object."""
     objects = None if truth is None else truth.instances
     if objects is None or objects.masks is None or len(objects) == 0:
@@ -115,9 +117,7 @@ def _of_a_class(
     return _one_of(truth.classes == int(shown[rng.integers(len(shown))]), rng)
 
 
-def _one_of(
-    mask: Tensor, rng: np.random.Generator
-) -> Pixel | None:
+def _one_of(mask: Tensor, rng: np.random.Generator) -> Pixel | None:
     """One of the pixels where a mask is True, each as likely."""
     places = mask.flatten().nonzero()[:, 0]
     if len(places) == 0:

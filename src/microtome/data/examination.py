@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import file_digest
+from hashlib import blake2b
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -176,8 +176,11 @@ def _digest(file: Path) -> str | None:
     """None for what is no single file."""
     if size_of(file) is None:
         return None
+    digest = blake2b(digest_size=16)
     with opened(file) as stream:
-        return file_digest(stream, "blake2b").hexdigest()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _mark(name: str, files: Sequence[Path | None]) -> str:

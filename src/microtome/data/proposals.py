@@ -13,10 +13,12 @@ _SHARES = (0.125, 0.25, 0.375, 0.5)  # of a tile that its neighbour repeats
 
 
 class Tile(NamedTuple):
-    """Attributes:
-    size: pixels, per axis.
-    overlap: the part of a tile that the next one repeats.
-    whole: whether every object lies whole in some tile.
+    """How images are cut for prediction.
+
+    Attributes:
+        size: pixels, per axis.
+        overlap: the part of a tile that the next one repeats.
+        whole: whether every object lies whole in some tile.
     """
 
     size: Shape
@@ -45,6 +47,7 @@ def fitting_tile(largest: Sequence[int], image: Sequence[int]) -> Tile:
         min(max(_SMALLEST, min(_LARGEST, _rounded(4 * need))), _rounded(have))
         for need, have in zip(largest, image, strict=True)
     )
+    size = tuple(max(size) if 2 * side >= max(size) else side for side in size)
     share = max(
         need / side if side < have else 0.0
         for need, side, have in zip(largest, size, image, strict=True)

@@ -37,8 +37,8 @@ def masks_in(folder: Path, shape: Shape) -> list[Part]:
     Raises ImageReadError for a file that cannot be read, has another shape, or more than one value
     beside 0.
     """
-    files = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
-    files = sorted(p for p in files if not p.name.startswith("."))
+    found = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in found if not p.name.startswith("."))
     return [part_of(number, _mask(file, shape)) for number, file in enumerate(files, 1)]
 
 

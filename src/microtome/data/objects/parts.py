@@ -94,7 +94,7 @@ def painted(layers: LabelLayers, labels: npt.NDArray[np.int64]) -> npt.NDArray[n
     rank = np.zeros(len(layers) + 1, np.int64)  # the smaller, the higher
     rank[order + 1] = np.arange(1, len(layers) + 1)
     top = rank[maps].max(0)
-    return np.concatenate(([0], labels[order]))[top]
+    return np.asarray(np.concatenate(([0], labels[order]))[top])
 
 
 def _span(mask: Mask, axis: int) -> slice:
