@@ -36,7 +36,7 @@ def truths(description, root):
 
 
 def dense(truth):
-    return truth.instances.masks.dense().numpy()
+    return truth.instances.masks.dense().tensor.numpy()
 
 
 def saved(path, values):
