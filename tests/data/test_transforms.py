@@ -130,6 +130,10 @@ def test_several_layers_move_together():
     out = MonaiTransforms([mt.Flipd(KEYS, 0)])(sample, chance(), CLASSES)
     assert out.truth.classes is None
     assert torch.equal(out.truth.instances.masks.maps, maps.flip(1))
+    move = mt.Affined(KEYS, translate_params=(0, -5))
+    moved = MonaiTransforms([move])(sample, chance(), CLASSES).truth.classes
+    assert (moved[:, :5] == 255).all(), "what is uncovered is no background"
+    assert moved[5, 12] == 1 and moved[0, 6] == 0
 
 
 def test_the_image_is_what_monai_makes_of_it():
@@ -261,6 +265,24 @@ def test_scenes_recipe_mirrors_left_to_right_and_changes_colours():
         assert out.image.min() >= 0 and out.image.max() <= 1
         mirrored.add(not same)
     assert mirrored == {False, True} and len(images) == 20
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_volumes_recipe_from_yaml(dims):
+    """Ids that no float32 holds, boxes and spacing stay true; every draw is another image."""
+    (volumes,) = recipe("volumes")
+    before = make_sample(dims)
+    images = set()
+    for number in range(20):
+        out = volumes(before, chance(number), CLASSES)
+        objects = out.truth.instances
+        images.add(out.image.numpy().tobytes())
+        assert out.spacing == before.spacing and out.shape == before.shape
+        assert objects.masks.ids.tolist() == [IDS[i - 1] for i in objects.labels.tolist()]
+        assert objects.boxes.tensor.equal(objects.masks.boxes())
+        known = out.truth.classes[out.truth.classes != 255]
+        assert set(known.tolist()) <= {0, *objects.labels.tolist()}
+    assert len(images) > 15
 
 
 def test_none_recipe_is_empty():
