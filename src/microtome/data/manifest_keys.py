@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 
 from ..structures import Classes
 from .records import LabelsEncoding, Reading
-from .stores.image_files import ChannelPolicy
+from .stores.channels import ChannelPolicy
 from .stores.label_files import Encoding
 
 _CLASSES = ("num_classes", "class_names", "colors", "ignore_index")

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from ..structures import Classes
 from .manifest_error import ManifestError
+from .stores.channels import ChannelPolicy
 from .stores.decoded import Levels
-from .stores.image_files import ChannelPolicy
 from .stores.label_files import Encoding
 from .stores.source import name_of
 from .tables import ObjectTable

@@ -36,11 +36,11 @@ def measure(
     return Intensity(levels, stated, *(tuple(s.tolist()) for s in statistics))
 
 
-def thinned(shape: Shape) -> Region:
-    """A regular grid of at most `MEASURED` pixels; the longest axes are thinned first."""
+def thinned(shape: Shape, most: int = MEASURED) -> Region:
+    """A regular grid of at most `most` pixels; the longest axes are thinned first."""
     steps = [1] * len(shape)
     counts = list(shape)
-    while prod(counts) > MEASURED:
+    while prod(counts) > most:
         axis = counts.index(max(counts))
         steps[axis] += 1
         counts[axis] = -(-shape[axis] // steps[axis])

@@ -1,4 +1,4 @@
-"""Image files: PNG, JPEG, BMP and TIFF as sources in unit range.
+"""Image files that are decoded whole: PNG, JPEG, BMP and TIFF of ordinary size, in unit range.
 
 A file is decoded once, when it is opened, and its raw pixels are kept; `read` turns a region of
 them into unit range. What a file is, its first bytes say, not its name.
@@ -6,25 +6,24 @@ them into unit range. What a file is, its first bytes say, not its name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ...geometry import Region, Spacing, per_axis
+from ...geometry import Region, Spacing
 from ...structures import Intensity
 from .arrays import measure, thinned
-from .decoded import ALPHA, COLOUR, GREY, Decoded, Levels
+from .channels import ChannelPolicy, choose
+from .decoded import Decoded, Levels
 from .decoding import check_finite, decode
-from .source import ImageReadError, Source, SourceInfo, name_of
+from .selection import given_spacing
+from .source import Source, SourceInfo, name_of
+from .unit_range import in_unit_range, measured_levels, stated_levels
 
-ChannelPolicy = Literal["rgb", "grey", "as_is"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's `convert("L")`
 
 
 class ImageFile(Source):
@@ -44,101 +43,24 @@ class ImageFile(Source):
 
     def read(self, region: Region) -> npt.NDArray[np.float32]:
         """[C, *region] in unit range; values beyond stated levels are clipped to 0 and 1."""
-        raw = self._raw[(slice(None), *region)]
-        # float32 holds integers up to 2^24 exactly; wider types subtract black in float64 first
-        narrow = raw.dtype.itemsize <= 2 or raw.dtype == np.float32
-        unit: npt.NDArray[np.floating] = raw.astype(np.float32 if narrow else np.float64, order="C")
-        for channel, (black, white) in zip(unit, self._levels, strict=True):
-            channel -= black
-            channel /= white - black
-        return np.clip(unit, 0, 1, out=unit).astype(np.float32, copy=False)
+        return in_unit_range(self._raw[(slice(None), *region)], self._levels)
 
 
-def open_source(
-    path: str | os.PathLike[str],
-    *,
-    spacing: float | Sequence[float] | None = None,
-    levels: Levels | Sequence[Levels] | None = None,
-    channels: ChannelPolicy = "rgb",
-) -> Source:
-    """Open an image file as a source in unit range.
-
-    Args:
-        path: PNG, JPEG, BMP or TIFF: (z,) y, x with any channel axis; 1 to 32 bits or float.
-        spacing: micrometres per pixel, one for all axes or one per axis; it wins over the file's.
-        levels: the raw values of black and white, one pair or one per channel; they win over the
-            type's. Without them 1 to 15 bits use the type's range, and other types are measured:
-            minimum and maximum per channel, over all three for red, green and blue together. A
-            constant image becomes black.
-        channels: "rgb" repeats grey and drops alpha; "grey" takes the luminance; "as_is" keeps all.
-
-    Raises ImageReadError for every file that cannot be used, with the reason.
-    """
-    file = Path(path)
+def open_image_file(
+    file: Path,
+    spacing: float | Spacing | Sequence[float] | None,
+    levels: Levels | Sequence[Levels] | None,
+    channels: ChannelPolicy | Sequence[int | str],
+) -> ImageFile:
+    """Decode a file; the arguments are those of `open_source`."""
     decoded = decode(file)
     check_finite(file, decoded.values)
-    decoded = _with_policy(file, decoded, channels)
+    choice = choose(file, decoded.channels, channels)
+    values = choice.of(decoded.values[list(choice.read)])
+    decoded = decoded._replace(values=values, channels=choice.names)
     if spacing is not None:
-        decoded = decoded._replace(spacing=_spacing(file, spacing, decoded.values.ndim - 1))
-    pairs, stated = _levels(file, decoded, levels)
-    return ImageFile(file, decoded, pairs, stated)
-
-
-def _with_policy(file: Path, decoded: Decoded, policy: ChannelPolicy) -> Decoded:
-    if policy not in ("rgb", "grey", "as_is"):
-        raise ValueError(f"channels: expected rgb, grey or as_is, got {policy!r}")
-    if policy == "as_is":
-        return decoded
-    values, names = decoded.values, decoded.channels
-    if names[-1] == ALPHA:
-        values, names = values[:-1], names[:-1]
-    if policy == "rgb" and len(values) in (1, 3):
-        values = np.broadcast_to(values, (3, *values.shape[1:]))
-        return decoded._replace(values=values, channels=COLOUR)
-    if policy == "grey" and len(values) == 1:
-        return decoded._replace(values=values, channels=GREY)
-    if policy == "grey" and names == COLOUR:
-        weights = np.array(LUMINANCE, np.float32)
-        values = np.tensordot(weights, values.astype(np.float32), 1)[None]
-        return decoded._replace(values=values, channels=GREY)
-    listed = ", ".join(decoded.channels)
-    raise ImageReadError(
-        file, f"has {len(decoded.channels)} channels ({listed}), which channels={policy!r} cannot "
-        "use; read it with channels='as_is', or save the wanted ones"
-    )  # fmt: skip
-
-
-def _spacing(file: Path, spacing: float | Sequence[float], spatial_dims: int) -> Spacing:
-    try:
-        steps = per_axis(spacing, spatial_dims)
-    except ValueError as error:
-        raise ImageReadError(file, f"spacing: {error}") from None
-    if not all(np.isfinite(s) and s > 0 for s in steps):
-        raise ImageReadError(file, f"spacing must be positive micrometres per pixel, got {steps}")
-    return tuple(float(s) for s in steps)
-
-
-def _levels(
-    file: Path, decoded: Decoded, given: Levels | Sequence[Levels] | None
-) -> tuple[tuple[Levels, ...], bool]:
-    """One (black, white) per channel, and whether they are stated."""
-    values, count = decoded.values, len(decoded.values)
-    if given is None and decoded.levels is None:
-        return _measured(decoded), False
-    pairs = np.asarray(decoded.levels if given is None else given, np.float64)
-    if pairs.shape not in ((2,), (1, 2), (count, 2)) or (pairs[..., 0] >= pairs[..., 1]).any():
-        raise ImageReadError(
-            file,
-            f"levels must be (black, white) with black below white, once or for each of {count} "
-            f"channels of {values.dtype}; got {pairs.tolist()}",
-        )
-    return tuple((b, w) for b, w in np.broadcast_to(pairs, (count, 2)).tolist()), True
-
-
-def _measured(decoded: Decoded) -> tuple[Levels, ...]:
-    axes = tuple(range(0 if decoded.channels == COLOUR else 1, decoded.values.ndim))
-    low = np.broadcast_to(decoded.values.min(axes), len(decoded.values)).tolist()
-    high = np.broadcast_to(decoded.values.max(axes), len(decoded.values)).tolist()
-    return tuple(
-        (float(b), float(w) if w > b else float(b) + 1.0) for b, w in zip(low, high, strict=True)
-    )
+        decoded = decoded._replace(spacing=given_spacing(file, spacing, values.ndim - 1))
+    given = decoded.levels if levels is None else levels
+    if given is None:
+        return ImageFile(file, decoded, measured_levels(values, choice.names), False)
+    return ImageFile(file, decoded, stated_levels(file, given, len(values), values.dtype), True)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ...geometry import Spacing
 from .decoded import ALPHA, COLOUR, Raw
 from .decoding import check_finite, decode
 from .source import ImageReadError
@@ -29,10 +30,18 @@ def read_labels(
 
     Raises ImageReadError with the reason.
     """
+    return decode_labels(path, encoding)[0]
+
+
+def decode_labels(
+    path: str | os.PathLike[str], encoding: Encoding
+) -> tuple[npt.NDArray[np.integer], Spacing | None]:
+    """What `read_labels` returns, and the spacing that the file states."""
     file = Path(path)
     decoded = decode(file, indices=True)
     if encoding == "ade20k":
-        return _from_red_and_green(file, decoded.values, decoded.channels)
+        values = _from_red_and_green(file, decoded.values, decoded.channels)
+        return values, decoded.spacing
     values = decoded.values[: -1 if decoded.channels[-1] == ALPHA else None]
     if len(values) > 1 and (values[1:] != values[:1]).any():
         raise ImageReadError(
@@ -40,15 +49,22 @@ def read_labels(
             f"has {len(values)} channels that differ: a picture of classes, not their numbers; "
             "save it as a grey or palette image whose values are the class indices",
         )
-    labels = values[0]
-    if labels.dtype.kind == "f":
-        check_finite(file, labels)
-        if (labels != np.round(labels)).any():
+    return integers(file, values[0]), decoded.spacing
+
+
+def integers(file: str | os.PathLike[str], values: Raw) -> npt.NDArray[np.integer]:
+    """Labels as integers: floats that are whole numbers become int64, bool uint8.
+
+    Raises ImageReadError for fractions, NaN and negative values.
+    """
+    if values.dtype.kind == "f":
+        check_finite(file, values)
+        if (values != np.round(values)).any():
             raise ImageReadError(file, "holds fractions, so it is no label map; was it resampled?")
-        labels = labels.astype(np.int64)
-    if labels.size and labels.min() < 0:
-        raise ImageReadError(file, f"holds the negative value {labels.min()}; labels start at 0")
-    return np.asarray(labels.astype(np.uint8) if labels.dtype == bool else labels)
+        values = values.astype(np.int64)
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise ImageReadError(file, f"holds the negative value {values.min()}; labels start at 0")
+    return np.asarray(values.astype(np.uint8) if values.dtype == bool else values)
 
 
 def _from_red_and_green(

@@ -40,6 +40,8 @@ class SourceInfo(NamedTuple):
         channels: C names.
         spacing: micrometres per pixel and axis, None when unknown.
         dtype: the type of the raw values.
+        affine: 4 x 4, from voxel numbers x, y, z to millimetres (right, anterior, superior), of
+            files that state one; see `nifti`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SourceInfo(NamedTuple):
     channels: tuple[str, ...]
     spacing: Spacing | None
     dtype: str
+    affine: tuple[tuple[float, ...], ...] | None = None
 
 
 class Source(ABC):

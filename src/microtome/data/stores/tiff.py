@@ -17,7 +17,8 @@ from .tiff_spacing import spacing_of
 MAX_BYTES = 8 << 30  # of pixels held in memory by this reader
 MAX_RATIO = 1100  # deflate cannot reach 1033
 RATIO_FROM = 256 << 20  # a small blank image may shrink by any ratio
-_CHANNELS, _DEPTH = "SC", "ZIQ"  # I and Q: pages in a row that the file says nothing about
+TURN = 274  # the EXIF tag of orientation
+CHANNELS, DEPTH = "SC", "ZIQ"  # I and Q: pages in a row that the file says nothing about
 _COLOURS_REFUSED = {5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 32803: "a raw camera mosaic"}
 _JPEG = (6, 7, 34892, 33007)  # decoded to RGB by the codec
 
@@ -31,10 +32,11 @@ def decode_tiff(path: Path, stream: IO[bytes], *, indices: bool = False) -> Deco
     with tifffile.TiffFile(stream) as file:
         series = file.series[0]
         page = series.keyframe
-        _check(path, file, series)
+        _check_size(path, file, series)
+        check_series(path, file, series)
         values, axes = series.asarray(squeeze=False), series.get_axes(squeeze=False)
         values, shown = _arranged(path, values, axes)
-        turn = page.tags.valueof(274, 1)
+        turn = page.tags.valueof(TURN, 1)
         spacing = spacing_of(file, values.ndim - 1)
         levels = levels_of(values.dtype, page.bitspersample)
         photometric, colormap, extra = int(page.photometric), page.colormap, page.extrasamples
@@ -42,22 +44,26 @@ def decode_tiff(path: Path, stream: IO[bytes], *, indices: bool = False) -> Deco
         values, levels, extra = _coloured(values[0], colormap), (0.0, 255.0), ()
     if photometric == 0 and (values.dtype == bool or not indices):
         values = _inverted(path, values, page.bitspersample)
-    has_alpha = shown == "S" and len(extra) > 0 and int(extra[-1]) in (1, 2)
-    channels = _names(len(values), photometric in (2, 3, 6), has_alpha)
+    channels = _names(len(values), photometric in (2, 3, 6), shown == "S" and _has_alpha(extra))
     if spacing is not None and turn in (5, 6, 7, 8):
         spacing = (*spacing[:-2], spacing[-1], spacing[-2])
     return Decoded(oriented(values, turn), channels, levels, spacing)
 
 
-def _check(path: Path, file: Any, series: Any) -> None:
-    """Refuse what would be read wrongly, incompletely, or not fit: before anything is allocated."""
-    page, size = series.keyframe, file.filehandle.size
+def _check_size(path: Path, file: Any, series: Any) -> None:
+    """Refuse what would not fit: before anything is allocated."""
+    size = file.filehandle.size
     claimed = prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
-    colours = _COLOURS_REFUSED.get(int(page.photometric))
     if claimed > MAX_BYTES or claimed > max(RATIO_FROM, MAX_RATIO * size):
         raise ImageReadError(
             path, f"claims {claimed:,} bytes of pixels in a file of {size:,}; cut it into parts"
         )
+
+
+def check_series(path: Path, file: Any, series: Any) -> None:
+    """Refuse what would be read wrongly or incompletely."""
+    page, size = series.keyframe, file.filehandle.size
+    colours = _COLOURS_REFUSED.get(int(page.photometric))
     if len(file.series) > 1:
         shapes = ", ".join(str(s.shape) for s in file.series[:4])
         raise ImageReadError(path, f"holds several images of unlike shape ({shapes}); split it")
@@ -90,8 +96,8 @@ def _arranged(path: Path, values: Raw, axes: str) -> tuple[Raw, str]:
     kept = [i for i, a in enumerate(axes) if a in "YX" or values.shape[i] > 1]
     letters = "".join(axes[i] for i in kept)
     values = values.reshape([values.shape[i] for i in kept])
-    channel = [a for a in letters if a in _CHANNELS]
-    depth = [a for a in letters if a in _DEPTH]
+    channel = [a for a in letters if a in CHANNELS]
+    depth = [a for a in letters if a in DEPTH]
     if len(channel) > 1 or len(depth) > 1 or len(channel) + len(depth) + 2 != len(letters):
         sizes = ", ".join(f"{a} {n}" for a, n in zip(letters, values.shape, strict=True))
         raise ImageReadError(
@@ -115,6 +121,16 @@ def _inverted(path: Path, values: Raw, bits: int) -> Raw:
     if values.dtype.kind != "u":
         raise ImageReadError(path, "0 is shown white in signed or float values; save it inverted")
     return np.asarray(values.dtype.type(2**bits - 1) - values)
+
+
+def names_of(page: Any, count: int, samples: bool) -> tuple[str, ...]:
+    """Names of the channels of a page, or of the pages with `samples` false."""
+    in_colour = int(page.photometric) in (2, 6)
+    return _names(count, in_colour, samples and _has_alpha(page.extrasamples))
+
+
+def _has_alpha(extra: Any) -> bool:
+    return len(extra) > 0 and int(extra[-1]) in (1, 2)
 
 
 def _names(count: int, in_colour: bool, has_alpha: bool) -> tuple[str, ...]:

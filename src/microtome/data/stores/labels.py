@@ -1,0 +1,100 @@
+"""Label maps read by region: object numbers or classes, exactly as they were saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...geometry import Region, Shape, Spacing
+from .decoded import Raw
+from .formats import open_stored
+from .label_files import Encoding, decode_labels, integers
+from .places import name_at
+from .selection import Selection, given_spacing
+from .source import ImageReadError
+from .stored import Layout, Stored
+
+
+class LabelSource:
+    """A label map that is read by region; it pickles, and may be read from any thread or process.
+
+    Attributes:
+        name: what outputs made from it are called.
+        shape: *S.
+        spacing: micrometres per pixel and axis, None when unknown.
+        dtype: of what `read` returns.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        name: str,
+        time: int | None = None,
+        spacing: float | Sequence[float] | None = None,
+    ) -> None:
+        self._selection = Selection(stored, time)
+        self.name, self.file = name, stored.file
+        if len(self._selection.channels) > 1:
+            raise ImageReadError(
+                self.file,
+                f"has {len(self._selection.channels)} channels, so it is no label map; "
+                "save the one with the labels alone",
+            )
+        stored_type = stored.layout.dtype
+        self.shape: Shape = self._selection.shape
+        self.spacing: Spacing | None = self._selection.spacing
+        if spacing is not None:
+            self.spacing = given_spacing(self.file, spacing, len(self.shape))
+        self.chunk: Shape = self._selection.chunk
+        self.dtype = np.dtype({"f": np.int64, "b": np.uint8}.get(stored_type.kind, stored_type))
+
+    def read(self, region: Region) -> npt.NDArray[np.integer]:
+        """[*region] integers from 0 on.
+
+        Raises ImageReadError for fractions and negative values.
+        """
+        return integers(self.file, self._selection.read(region, (0,))[0]).astype(
+            self.dtype, copy=False
+        )
+
+
+class _InMemory(Stored):
+    """A label map that was read as a whole."""
+
+    def __init__(self, file: str, values: npt.NDArray[np.integer], spacing: Spacing | None) -> None:
+        self.file, self._values = file, values
+        axes = "zyx"[-values.ndim :]
+        known = {} if spacing is None else dict(zip(axes, spacing, strict=True))
+        self.layout = Layout(axes, values.shape, values.dtype, values.shape, known)
+
+    def read(self, region: Region) -> Raw:
+        return self._values[region]
+
+
+def open_labels(
+    path: str | os.PathLike[str],
+    *,
+    spacing: float | Sequence[float] | None = None,
+    encoding: Encoding = "index",
+    time: int | None = None,
+    axes: str | None = None,
+) -> LabelSource:
+    """Open a label map, to be read by region.
+
+    Args:
+        path: as for `open_source`; for an OME-Zarr image its only label image is opened.
+        spacing: micrometres per pixel, one or one per axis; it wins over the file's.
+        encoding: how pixels of image files say their value; see `read_labels`.
+        time: which time point, where there are several.
+        axes: letters of an array that does not name its axes.
+
+    Raises ImageReadError for every file that cannot be used, with the reason.
+    """
+    stored = open_stored(path, axes=axes, labels=True)
+    if stored is None:
+        values, stated = decode_labels(path, encoding)
+        stored = _InMemory(os.fspath(path), values, stated)
+    return LabelSource(stored, name_at(path), time, spacing)
