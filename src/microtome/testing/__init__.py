@@ -1,4 +1,4 @@
-"""Contract suites: what operators, backbones and heads must hold, as classes for pytest to inherit.
+"""Contract suites: what operators, backbones, heads and stores must hold, for pytest to inherit.
 
     class TestMyBackbone(BackboneContract):
         def make(self):
@@ -11,5 +11,12 @@ from .backbones import BackboneContract
 from .backends import BackendContract
 from .heads import HeadContract
 from .operators import OperatorContract
+from .stores import StoreContract
 
-__all__ = ["BackboneContract", "BackendContract", "HeadContract", "OperatorContract"]
+__all__ = [
+    "BackboneContract",
+    "BackendContract",
+    "HeadContract",
+    "OperatorContract",
+    "StoreContract",
+]

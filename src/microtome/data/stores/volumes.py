@@ -63,7 +63,8 @@ class Volume(Source):
 
         Raises ImageReadError for damage, NaN and infinity.
         """
-        return in_unit_range(self._raw(region), self.intensity.levels)
+        levels = self._stated or self.intensity.levels
+        return in_unit_range(self._raw(region), levels)
 
     @cached_property
     def intensity(self) -> Intensity:
