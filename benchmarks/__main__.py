@@ -24,6 +24,7 @@ BENCHMARKS = (
     "confusion",
     "sliding_window",
     "stitching",
+    "volumes",
     "operators",
     "matching",
     "mask2former",

@@ -111,7 +111,7 @@ class StoreContract:
 
 
 def _raw(source: Source, region: Region) -> npt.NDArray[Any]:
-    return np.rint(source.read(region)[0].astype(np.float64) * _WHITE)
+    return np.asarray(np.rint(source.read(region)[0].astype(np.float64) * _WHITE))
 
 
 def _unit_mean(values: npt.NDArray[Any]) -> float:
