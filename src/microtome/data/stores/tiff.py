@@ -32,8 +32,7 @@ def decode_tiff(path: Path, stream: IO[bytes], *, indices: bool = False) -> Deco
     with tifffile.TiffFile(stream) as file:
         series = file.series[0]
         page = series.keyframe
-        _check_size(path, file, series)
-        check_series(path, file, series)
+        check_series(path, file, series, MAX_BYTES)
         values, axes = series.asarray(squeeze=False), series.get_axes(squeeze=False)
         values, shown = _arranged(path, values, axes)
         turn = page.tags.valueof(TURN, 1)
@@ -50,20 +49,18 @@ def decode_tiff(path: Path, stream: IO[bytes], *, indices: bool = False) -> Deco
     return Decoded(oriented(values, turn), channels, levels, spacing)
 
 
-def _check_size(path: Path, file: Any, series: Any) -> None:
-    """Refuse what would not fit: before anything is allocated."""
-    size = file.filehandle.size
+def check_series(path: Path, file: Any, series: Any, most: int) -> None:
+    """Refuse what would be read wrongly, incompletely, or not fit: before anything is allocated.
+
+    `most` bytes of pixels are allowed, and no more than compression can shrink into the file.
+    """
+    page, size = series.keyframe, file.filehandle.size
     claimed = prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
-    if claimed > MAX_BYTES or claimed > max(RATIO_FROM, MAX_RATIO * size):
+    colours = _COLOURS_REFUSED.get(int(page.photometric))
+    if claimed > min(most, max(RATIO_FROM, MAX_RATIO * size)):
         raise ImageReadError(
             path, f"claims {claimed:,} bytes of pixels in a file of {size:,}; cut it into parts"
         )
-
-
-def check_series(path: Path, file: Any, series: Any) -> None:
-    """Refuse what would be read wrongly or incompletely."""
-    page, size = series.keyframe, file.filehandle.size
-    colours = _COLOURS_REFUSED.get(int(page.photometric))
     if len(file.series) > 1:
         shapes = ", ".join(str(s.shape) for s in file.series[:4])
         raise ImageReadError(path, f"holds several images of unlike shape ({shapes}); split it")

@@ -8,6 +8,7 @@ more than pixels (palettes, inverted or turned images, zip members), are decoded
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
@@ -21,11 +22,13 @@ import tifffile
 from ...geometry import Region, Shape, extent
 from .damage import damage
 from .decoded import Raw, levels_of
+from .source import ImageReadError
 from .stored import Layout, PerProcess, Stored
 from .tiff import CHANNELS, DEPTH, TURN, check_series, names_of
 from .tiff_spacing import channel_names, steps_of
 
 WHOLE = 64 << 20  # bytes of pixels, below which a file is decoded at once
+MAX_SEGMENT = 1 << 30  # bytes of one strip or tile
 _PAGES = ("YX", "YXS", "SYX")
 _SHOWN = (1, 2, 6)  # black is zero, RGB, YCbCr (which check_series lets through in JPEG only)
 
@@ -85,7 +88,8 @@ def open_tiff_stack(file: Path) -> TiffStack | None:
         )  # fmt: skip
         if small or not plain:
             return None
-        check_series(file, opened, series)
+        check_series(file, opened, series, sys.maxsize)
+        _check_segments(file, series)
         return TiffStack(file, series, opened)
 
 
@@ -181,6 +185,15 @@ def _opened(file: Path) -> _Mapped | _Segments:
         page.decode  # noqa: B018  made while the file is open, as it reads tags
         rows = series.get_axes(squeeze=False).index("Y")
         return _Segments(file, shape, rows, page, places)
+
+
+def _check_segments(file: Path, series: Any) -> None:
+    """Refuse strips or tiles that are too large to be decoded one by one."""
+    claimed = prod(_segment(series.keyframe)) * series.dtype.itemsize
+    if series.dataoffset is None and claimed > MAX_SEGMENT:
+        raise ImageReadError(
+            file, f"claims strips of {claimed:,} bytes; save it in tiles or smaller strips"
+        )
 
 
 def _segment(page: Any) -> tuple[int, int]:
