@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 COLUMNS = ("Idx", "Ratio", "Train", "Val", "Name")
@@ -188,3 +189,28 @@ def write_qupath(folder: Path, count=6) -> Path:
         file = folder / "annotations" / f"slide{seed}.geojson"
         file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     return folder
+
+
+def write_embryos(folder: Path, shape=(9, 24, 28), specimens=(1, 2, 4), minutes=(201, 351)) -> Path:
+    """BBBC050: images/EmbXX_tTTT.tif and labels/ of the same names, uint16 z y x, no metadata."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for specimen in specimens:
+        for minute in minutes:
+            labels, image = _nuclei(shape, 1000 * specimen + minute)
+            name = f"Emb{specimen:02}_t{minute}.tif"
+            tifffile.imwrite(folder / "labels" / name, labels, compression="zlib")
+            tifffile.imwrite(folder / "images" / name, image, compression="zlib")
+    return folder
+
+
+def _nuclei(shape, seed):
+    """Three bright spheroids, flat in z, with numbers that have gaps."""
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.mgrid[tuple(map(slice, shape))], -1)
+    labels = np.zeros(shape, np.uint16)
+    for number in (3, 7, 1200):
+        centre = rng.uniform(0.2, 0.8, 3) * shape
+        labels[(((places - centre) / (2, 5, 5)) ** 2).sum(-1) < 1] = number
+    image = 90 + 400 * (labels > 0) + rng.integers(0, 30, shape)
+    return labels, image.astype(np.uint16)

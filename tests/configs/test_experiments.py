@@ -14,7 +14,7 @@ from microtome.blueprint import build
 from microtome.cli import main
 from microtome.cli.compose import PACKAGED
 from microtome.data.synthetic import write_nuclei
-from real_layouts import write_ade20k, write_lunghist700
+from real_layouts import write_ade20k, write_embryos, write_lunghist700
 
 QUICK = [
     "trainer.max_epochs=1",
@@ -24,6 +24,10 @@ QUICK = [
     "data.init_args.batch_size=2",
 ]
 CROPS = ["data.init_args.crop=32", "model.tile=32"]
+VOLUME_UNET = (
+    "model.segmenter.init_args.backbone.init_args.options="
+    "{strides: [1, [1, 2, 2], 2], filters: [4, 8, 8]}"
+)
 UNET = (
     "model.segmenter.init_args.backbone.init_args.options={strides: [1, 2, 2], filters: [8, 8, 8]}"
 )
@@ -41,6 +45,13 @@ def layouts(tissue, tmp_path):
         "glands": lambda: [*_glands(tmp_path, tissue.parent), UNET],
         "glands_mask2former": lambda: _glands(tmp_path, tissue.parent),
         "glands_grades": lambda: [*_glands(tmp_path, tissue.parent, graded=True), UNET],
+        "lightsheet_unet": lambda: [*_embryos(tmp_path), VOLUME_UNET],
+        "lightsheet_mask2former": lambda: _embryos(tmp_path),
+        "lightsheet_mask2former_256": lambda: [
+            *_embryos(tmp_path),
+            "model=resnet_mask2former_volume",
+            "model.checkpointing=false",
+        ],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
     }
 
@@ -67,12 +78,25 @@ def _lungs(folder):
 
 def _nuclei(folder):
     manifest = write_nuclei(folder / "data", {"train": 2, "val": 1, "test": 1}, (8, 32, 32))
-    options = "{strides: [1, [1, 2, 2], 2], filters: [4, 8, 8]}"
     return [
         f"data.init_args.manifest={manifest}",
-        f"model.segmenter.init_args.backbone.init_args.options={options}",
+        VOLUME_UNET,
         "data.init_args.crop=[8,16,16]",
         "model.tile=[8,16,16]",
+    ]
+
+
+def _embryos(folder):
+    embryos = write_embryos(folder / "embryos", (8, 32, 32))
+    words = [f"--{part}={embryos / part}" for part in ("images", "labels")]
+    words += [f"--output={folder / 'nuclei'}", "--spacing_um", "1.75", "0.8", "0.8"]
+    assert main(["ingest", *words, "--names", r"(?P<specimen>Emb\d+)_t(?P<minute>\d+)"]) == 0
+    return [
+        f"data.init_args.database.init_args.url={folder / 'nuclei' / 'volumes.sqlite'}",
+        "data.init_args.split={val: {fraction: null, groups: [Emb01]}, test: {groups: [Emb02]}}",
+        "data.init_args.crops_per_image=1",
+        "data.init_args.crop=[8,32,32]",
+        "model.tile=[8,32,32]",
     ]
 
 
@@ -209,8 +233,8 @@ def test_every_option_of_every_group_trains(group, option, tissue, tmp_path):
     name = "demo"
     if option.endswith("_volume"):
         name, data = "demo_nuclei3d", _nuclei(tmp_path)
-    if option.startswith("vit_adapter"):  # the words for a U-Net are not for it
-        data = [word for word in data if ".options=" not in word]
+    if not option.startswith("unet"):  # the words for a U-Net are not for it
+        data = [word for word in data if word != VOLUME_UNET]
     partners = PARTNERS.get(f"{group}={option}", [])
     words = ["fit", "--config", name, f"{group}={option}", *partners, *data, *QUICK]
     words = [*words, f"runs={tmp_path / 'runs'}"]

@@ -30,6 +30,7 @@ def commands():
 @pytest.fixture(scope="module")
 def place(tissue, tmp_path_factory):
     """A folder as `make demo` leaves it, but small."""
+    from microtome.data.synthetic import write_nuclei
     from microtome.training.run import run
 
     folder = tmp_path_factory.mktemp("place")
@@ -38,6 +39,7 @@ def place(tissue, tmp_path_factory):
         next((folder / "demo" / "data" / "images").iterdir()),
         folder / "demo" / "data" / "images" / "tissue_0060.png",
     )
+    write_nuclei(folder / "demo" / "nuclei3d" / "data", {"train": 3, "val": 1}, (16, 64, 64))
     config = tiny_config(folder / "demo" / "data" / "manifest.json", folder / "demo" / "runs")
     run("fit", {**config, "name": "demo"})
     return folder

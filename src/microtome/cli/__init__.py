@@ -14,6 +14,7 @@ VERBS = {
     "predict": "segment images with a checkpoint: masks, overlays, metrics",
     "export": "a checkpoint as a folder to share: safetensors and a card",
     "inspect": "open every file of a data set and report all problems at once",
+    "ingest": "a folder of volumes as OME-Zarr, with a database of what is known of them",
     "download": "fetch a public data set: ade20k, lunghist700",
     "demo": "generate tissue, train, predict and compare, in a few minutes",
     "doctor": "say what this machine has, what is missing and what to type",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..geometry import Region, window
+from ..geometry import Region, Shape, window
 from ..structures import DataSample, LabelLayers, Segmentation
 
 Pixel = npt.NDArray[np.int64]  # [D], where it lies
@@ -41,6 +41,11 @@ class Aim:
         if min(shares) < 0 or max(shares) > 1 or self.objects + self.classes > 1:
             raise ValueError(f"aim: expected shares from 0 to 1, together at most 1, got {self}")
 
+    @property
+    def asks(self) -> bool:
+        """Whether it must know what is in the whole image."""
+        return self != Aim()
+
     def start(
         self,
         sample: DataSample,
@@ -49,9 +54,8 @@ class Aim:
         ignore_index: int,
     ) -> list[int]:
         """The first pixel per axis of a window of `size` in a sample."""
-        room = np.maximum(np.array(sample.shape) - size, 0)
         if self.objects + self.classes == 0:
-            return _whole(rng.integers(0, room + 1))
+            return anywhere(sample.shape, size, rng)
         lot = rng.random()
         pixel = None
         if lot < self.objects:
@@ -59,7 +63,8 @@ class Aim:
         elif lot < self.objects + self.classes:
             pixel = _of_a_class(sample.truth, rng, ignore_index)
         if pixel is None:
-            return _whole(rng.integers(0, room + 1))
+            return anywhere(sample.shape, size, rng)
+        room = np.maximum(np.array(sample.shape) - size, 0)
         lowest = np.maximum(pixel - np.array(size) + 1, 0)
         return _whole(rng.integers(np.minimum(lowest, room), np.minimum(pixel, room) + 1))
 
@@ -82,6 +87,11 @@ class Aim:
             return cut
         bare = here.any(0) & (inside.maps == 0).all(0)
         return replace(cut, classes=cut.classes.masked_fill(bare, ignore_index))
+
+
+def anywhere(shape: Shape, size: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """The first pixel per axis of a window of `size` in an image of `shape`."""
+    return _whole(rng.integers(0, np.maximum(np.array(shape) - size, 0) + 1))
 
 
 def _whole(numbers: Pixel) -> list[int]:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ..geometry import Placement, Shape, Spacing, per_axis
+from ..geometry import Placement, Region, Shape, Spacing, per_axis
 from ..structures import Classes, DataSample
-from .aiming import Aim
+from .aiming import Aim, anywhere
 from .resizing import resized, truth_at
+
+
+class Cut(NamedTuple):
+    """What a crop takes from an image.
+
+    Attributes:
+        region: the window, inside the image.
+        shape: pixels that the window is resized to.
+    """
+
+    region: Region
+    shape: Shape
 
 
 class RandomCrop:
@@ -43,16 +56,40 @@ class RandomCrop:
     ) -> DataSample:
         """Cut every part of a sample alike."""
         rng = np.random.default_rng(chance)
-        factor = 1.0 if self.scales is None else rng.uniform(self.scales[0], self.scales[1])
-        size = per_axis(self.size, len(sample.shape))
-        seen = [max(1, round(want / factor)) for want in size]  # pixels of the image in the window
+        seen, factor = self._window(len(sample.shape), rng)
         start = self.aim.start(sample, seen, rng, classes.ignore_index)
-        cut = _cut(sample, start, seen, self.aim, classes.ignore_index)
+        cut = self._cut(sample.shape, start, seen, factor)
+        return self.finish(_cut(sample, cut.region, self.aim, classes.ignore_index), cut, classes)
+
+    def place(self, shape: Shape, chance: np.random.SeedSequence) -> Cut:
+        """Choose the window in an image of `shape`, which need not be read for it.
+
+        Right only where `aim` does not ask what is in the image.
+        """
+        rng = np.random.default_rng(chance)
+        seen, factor = self._window(len(shape), rng)
+        return self._cut(shape, anywhere(shape, seen, rng), seen, factor)
+
+    def finish(self, sample: DataSample, cut: Cut, classes: Classes) -> DataSample:
+        """Resize and pad what was read of a sample, its window alone."""
+        size = per_axis(self.size, len(sample.shape))
+        return _padded(_rescaled(sample, cut.shape), size, classes.ignore_index)
+
+    def _window(self, spatial_dims: int, rng: np.random.Generator) -> tuple[list[int], float]:
+        """How many pixels of the image are in the window, and what they are enlarged by."""
+        factor = 1.0 if self.scales is None else rng.uniform(self.scales[0], self.scales[1])
+        size = per_axis(self.size, spatial_dims)
+        return [max(1, round(want / factor)) for want in size], factor
+
+    def _cut(self, shape: Shape, start: list[int], seen: list[int], factor: float) -> Cut:
+        """The window as far as the image reaches, and its size after resizing."""
+        size = per_axis(self.size, len(shape))
         filled = tuple(
             want if have >= see else min(want, max(1, round(have * factor)))
-            for have, see, want in zip(sample.shape, seen, size, strict=True)
+            for have, see, want in zip(shape, seen, size, strict=True)
         )
-        return _padded(_rescaled(cut, filled), size, classes.ignore_index)
+        stops = (min(a + see, have) for a, see, have in zip(start, seen, shape, strict=True))
+        return Cut(tuple(map(slice, start, stops)), filled)
 
 
 class Resize:
@@ -79,15 +116,13 @@ def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
     return size
 
 
-def _cut(
-    sample: DataSample, start: Sequence[int], size: Sequence[int], aim: Aim, ignore_index: int
-) -> DataSample:
-    """A window, as far as the image reaches."""
-    region = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
+def _cut(sample: DataSample, region: Region, aim: Aim, ignore_index: int) -> DataSample:
+    """A window of an image that was read."""
     image, truth = sample.image[(slice(None), *region)], sample.truth
     if truth is not None:
         truth = aim.truth(truth, region, ignore_index)
-    return replace(sample, image=image, truth=truth, placement=_moved(sample, start))
+    placement = _moved(sample, [side.start for side in region])
+    return replace(sample, image=image, truth=truth, placement=placement)
 
 
 def _rescaled(sample: DataSample, shape: Shape) -> DataSample:

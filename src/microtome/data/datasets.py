@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..geometry import Region, Shape, window
 from ..structures import Classes, DataSample
+from .crops import RandomCrop
 from .sampling import Draw, dice
 
 # A transform knows the class table, because what it uncovers is filled with `ignore_index`.
 Transform = Callable[[DataSample, np.random.SeedSequence, Classes], DataSample]
+Step = tuple[Transform, np.random.SeedSequence]
 
 
 class SampleDataset(Dataset[DataSample]):
@@ -39,8 +42,40 @@ class SampleDataset(Dataset[DataSample]):
     def __getitem__(self, key: Draw | int) -> DataSample:
         """Read and transform; an item beyond the length is another crop of `item % length`."""
         draw = key if isinstance(key, Draw) else Draw(0, key)
-        sample = self.load(draw.item % len(self))
         chances = dice(self.seed, *draw).spawn(len(self.transforms))
-        for transform, chance in zip(self.transforms, chances, strict=True):
+        steps = list(zip(self.transforms, chances, strict=True))
+        sample, rest = self._first(draw.item % len(self), steps)
+        for transform, chance in rest:
             sample = transform(sample, chance, self.classes)
         return sample
+
+    def _first(self, item: int, steps: list[Step]) -> tuple[DataSample, list[Step]]:
+        """The sample, and the transforms that are still to be applied."""
+        return self.load(item), steps
+
+
+class RegionDataset(SampleDataset):
+    """A data set that reads parts of its samples; subclasses say `shape` and `read`.
+
+    Where a random crop comes first, only its window is read: the same crop as of the whole sample.
+    A crop that is aimed at what is in the sample needs all of it.
+    """
+
+    @abstractmethod
+    def shape(self, item: int) -> Shape:
+        """*S of a sample, known without reading its pixels."""
+
+    @abstractmethod
+    def read(self, item: int, region: Region) -> DataSample:
+        """Read a region of a sample; its placement says where it lies in its source."""
+
+    def load(self, item: int) -> DataSample:
+        """Read one whole sample."""
+        return self.read(item, window(self.shape(item)))
+
+    def _first(self, item: int, steps: list[Step]) -> tuple[DataSample, list[Step]]:
+        crop = steps[0][0] if steps else None
+        if not isinstance(crop, RandomCrop) or crop.aim.asks:
+            return super()._first(item, steps)
+        cut = crop.place(self.shape(item), steps[0][1])
+        return crop.finish(self.read(item, cut.region), cut, self.classes), steps[1:]

@@ -48,7 +48,11 @@ class ImageDataset(SampleDataset):
         record, reading = self.records[item], self.reading
         spacing = reading.spacing if record.spacing is None else record.spacing
         return open_source(
-            record.image, spacing=spacing, levels=reading.levels, channels=reading.channels
+            record.image,
+            spacing=spacing,
+            levels=reading.levels,
+            channels=reading.channels,
+            time=record.time,
         )
 
     def load(self, item: int) -> DataSample:

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from ..structures import Classes
+from .blocks import in_blocks
 from .crowding import Window
 from .datasets import SampleDataset
 from .examination import Finding, Findings, examine
@@ -21,6 +22,7 @@ from .leakage import copies, ungrouped
 from .object_facts import summary
 from .report import Report, SplitReport
 from .splits import leaks
+from .volume_dataset import VolumeDataset
 
 __all__ = ["Report", "inspect"]
 
@@ -37,6 +39,8 @@ def inspect(
 ) -> Report:
     """Open every file of every split and report everything wrong, with the facts.
 
+    Of volumes that are large and can be read in parts some blocks are looked at.
+
     Args:
         datasets: by split; transforms are not applied.
         classes: the class table of the model.
@@ -44,11 +48,13 @@ def inspect(
         workers: threads, each holding one image; None means one per processor, at most 8.
         crop: pixels of a training crop, for which objects are counted too.
     """
-    found = _found(datasets, classes, progress or (lambda done, total: None), workers, crop)
+    looked_at = {split: in_blocks(data) for split, data in datasets.items()}
+    found = _found(looked_at, classes, progress or (lambda done, total: None), workers, crop)
     records = {s: d.records for s, d in datasets.items() if isinstance(d, ImageDataset)}
+    volumes = {s: d.records for s, d in datasets.items() if isinstance(d, VolumeDataset)}
     problems = [
         *_foreground_ignored(found, classes),
-        *leaks(records),
+        *leaks(records | volumes),
         *copies(records, found),
         *_without_truth(found),
         *_nothing_judged(found, classes),

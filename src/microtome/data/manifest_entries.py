@@ -15,7 +15,7 @@ from .spelling import unknown
 from .splits import Splits, split_by_group
 from .tables import Column
 
-ENTRY = ("image_path", "mask_path", "labels_path", "group", "value", "spacing_um")
+ENTRY = ("image_path", "mask_path", "labels_path", "group", "value", "spacing_um", "time")
 
 
 def entries(data: Any, root: Path, problems: list[str]) -> Splits:
@@ -49,10 +49,12 @@ def _record(entry: Any, root: Path, where: str, problems: list[str]) -> Record |
     if not (value is None or keys.is_count(value)):
         problems.append(f"{where}: value: expected a class index, got {value!r}")
         value = None
+    time = entry.get("time")
+    if not (time is None or keys.is_count(time)):
+        problems.append(f"{where}: time: expected the number of a time point, got {time!r}")
     spacing = keys.spacing(entry, where, problems)
-    return Record(
-        files[0], files[1], files[2], None if group is None else str(group), value, spacing
-    )
+    group = None if group is None else str(group)
+    return Record(files[0], files[1], files[2], group, value, spacing, time)
 
 
 def from_folders(description: Mapping[str, Any], root: Path, problems: list[str]) -> Splits:
@@ -143,5 +145,6 @@ def entry_of(record: Record, folder: Path) -> dict[str, Any]:
         "group": record.group,
         "value": record.value,
         "spacing_um": record.spacing,
+        "time": record.time,
     }
     return {k: v for k, v in entry.items() if v is not None}

@@ -42,6 +42,7 @@ class Record(NamedTuple):
         value: the class of the objects in `labels` where neither a mask nor anything else says it;
             the class of the whole image where there are no labels either.
         spacing: micrometres per pixel of this image, where it differs from the data set's.
+        time: which time point of the image file, where it holds several.
     """
 
     image: Path
@@ -50,6 +51,7 @@ class Record(NamedTuple):
     group: str | None = None
     value: int | None = None
     spacing: float | tuple[float, ...] | None = None
+    time: int | None = None
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from ...geometry import Shape
 from ...structures import Classes, LabelLayers
 from ..records import Reading, Record
 from ..stores.archives import is_folder
+from ..stores.zarr_arrays import is_zarr
 from .naming import class_indices
 from .numbered import masks_in, numbered
 from .outlines import is_outlines, outlined
@@ -58,7 +59,7 @@ def read_objects(record: Record, shape: Shape, classes: Classes, reading: Readin
     """
     assert record.labels is not None
     file = record.labels
-    if is_folder(file):
+    if is_folder(file) and not is_zarr(file):
         parts = masks_in(file, shape)
     elif is_outlines(file):
         parts = outlined(file, record.image, shape)

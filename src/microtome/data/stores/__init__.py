@@ -1,8 +1,7 @@
 """Where images come from, by region: one interface over files, volumes, slides and databases."""
 
 from .arrays import ArraySource, measure
-from .label_files import read_labels
-from .labels import LabelSource, open_labels
+from .labels import LabelSource, open_labels, read_labels
 from .ome_zarr_images import ImageStore, create_image
 from .ome_zarr_labels import LabelStore, create_labels
 from .opening import open_source

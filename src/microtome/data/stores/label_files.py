@@ -17,10 +17,12 @@ from .source import ImageReadError
 Encoding = Literal["index", "ade20k"]
 
 
-def read_labels(
-    path: str | os.PathLike[str], encoding: Encoding = "index"
-) -> npt.NDArray[np.integer]:
-    """Read a mask or label map [*S] as stored: palette indices, 8 to 64 bits, EXIF turned.
+def decode_labels(
+    path: str | os.PathLike[str], encoding: Encoding
+) -> tuple[npt.NDArray[np.integer], Spacing | None]:
+    """A label map [*S] of an image file as stored: palette indices, 8 to 64 bits, EXIF turned.
+
+    Also returns the spacing that the file states.
 
     Args:
         path: the file.
@@ -30,13 +32,6 @@ def read_labels(
 
     Raises ImageReadError with the reason.
     """
-    return decode_labels(path, encoding)[0]
-
-
-def decode_labels(
-    path: str | os.PathLike[str], encoding: Encoding
-) -> tuple[npt.NDArray[np.integer], Spacing | None]:
-    """What `read_labels` returns, and the spacing that the file states."""
     file = Path(path)
     decoded = decode(file, indices=True)
     if encoding == "ade20k":

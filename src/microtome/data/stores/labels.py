@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...geometry import Region, Shape, Spacing
+from ...geometry import Region, Shape, Spacing, window
 from .decoded import Raw
 from .formats import open_stored
 from .label_files import Encoding, decode_labels, integers
@@ -87,7 +87,7 @@ def open_labels(
     Args:
         path: as for `open_source`; for an OME-Zarr image its only label image is opened.
         spacing: micrometres per pixel, one or one per axis; it wins over the file's.
-        encoding: how pixels of image files say their value; see `read_labels`.
+        encoding: how pixels of image files say their value; see `decode_labels`.
         time: which time point, where there are several.
         axes: letters of an array that does not name its axes.
 
@@ -98,3 +98,17 @@ def open_labels(
         values, stated = decode_labels(path, encoding)
         stored = _InMemory(os.fspath(path), values, stated)
     return LabelSource(stored, name_at(path), time, spacing)
+
+
+def read_labels(
+    path: str | os.PathLike[str], encoding: Encoding = "index"
+) -> npt.NDArray[np.integer]:
+    """Read a whole mask or label map [*S] as stored, from whatever `open_labels` opens.
+
+    Raises ImageReadError with the reason.
+    """
+    stored = open_stored(path, labels=True)
+    if stored is None:
+        return decode_labels(path, encoding)[0]
+    source = LabelSource(stored, name_at(path))
+    return source.read(window(source.shape))
