@@ -303,3 +303,9 @@ def test_a_split_without_a_judged_pixel_is_a_problem(tmp_path):
     nothing = pair(tmp_path, "b", np.full((20, 30), 255, np.uint8))
     found = report(train=[pair(tmp_path, "a")], val=[nothing])
     assert any(p.startswith("val: every pixel is ignored") for p in found.problems)
+
+
+def test_of_many_classes_those_that_occur_are_told(tmp_path):
+    many = Classes(tuple(f"class {i}" for i in range(40)))
+    text = report(many, train=[pair(tmp_path, "a")]).text()
+    assert "class 1 " in text and "class 31 " not in text and "and 30 more classes" in text

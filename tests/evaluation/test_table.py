@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from microtome.evaluation import confusion, format_table, scores
-from microtome.structures import Classes
+from microtome.evaluation import (
+    confusion,
+    evaluate_instances,
+    format_object_table,
+    format_table,
+    scores,
+)
+from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
 CLASSES = Classes(("background", "gland", "absent"))
 
@@ -26,3 +32,25 @@ def test_by_hand():
 def test_missing_numbers_are_dashes():
     lines = format_table({"miou": 0.5}, CLASSES).splitlines()
     assert lines[-2].split() == ["mean", "0.5000", "-", "-", "-"]
+
+
+WANT_OBJECTS = """\
+class          PQ      SQ      RQ  F1@0.5  AP_dsb@0.5  AP_dsb@0.75  AP_dsb@0.9
+------------------------------------------------------------------------------
+gland      0.5333  0.8000  0.6667  0.6667      0.5000       0.5000      0.0000
+------------------------------------------------------------------------------
+mean       0.5333  0.8000  0.6667  0.6667      0.5000       0.5000      0.0000
+any class  0.5333  0.8000  0.6667  0.6667      0.5000       0.5000      0.0000"""
+
+
+def test_objects_by_hand():
+    """One found with 4 of 5 pixels, one missed."""
+    true, found = torch.tensor([1, 1, 1, 1, 1, 0, 2]), torch.tensor([1, 1, 1, 1, 0, 0, 0])
+    maps = [LabelLayers.from_ids(ids) for ids in (found, true)]
+    result, truth = (
+        Segmentation(instances=Instances(torch.ones(len(m), dtype=torch.int64), masks=m))
+        for m in maps
+    )
+    assert format_object_table(evaluate_instances([result], [truth], CLASSES), CLASSES) == (
+        WANT_OBJECTS
+    )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.strategies import integers
 from pycocotools import mask as coco
 
 from microtome.structures.rle import decode_rle, encode_rle
@@ -60,3 +61,10 @@ def test_numbers_do_for_pictures_too():
 def test_damaged_counts_are_refused(rle):
     with pytest.raises(ValueError, match="run lengths"):
         decode_rle(rle)
+
+
+@given(PICTURES | VOLUMES, arrays(np.int64, 3, elements=integers(0, 3)))
+def test_a_box_of_an_image_is_the_image_with_nothing_around(mask, around):
+    before, after = around[: mask.ndim], around[::-1][: mask.ndim]
+    image = np.pad(mask, np.stack([before, after], 1))
+    assert encode_rle(mask, before, image.shape) == encode_rle(image)

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ..models import Segmenter
 
 DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG;
-TIFF for volumes), predictions_overlays (pictures with a legend), metrics.json (for images with
-masks) and errors.json (for images that failed). Settings that are not given are those of the
-training run. Run again, it goes on where it stopped. Exit code 1 when some images failed, 2 when
-nothing was started."""
+TIFF for volumes) or, of models that find objects, OUTPUT/instances and objects.csv;
+predictions_overlays (pictures with a legend), metrics.json (for images with masks) and errors.json
+(for images that failed). Settings that are not given are those of the training run. Run again, it
+goes on where it stopped. Exit code 1 when some images failed, 2 when nothing was started."""
+OBJECTS = "of objects: tif, zarr, csv, parquet, coco, geojson (default: tif,csv)"
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -47,6 +48,7 @@ def main(verb: str, args: list[str]) -> int:
                 given.output,
                 tiling,
                 made_by={"checkpoint": _identity(given.ckpt_path)},
+                objects=given.objects.split(","),
                 overwrite=given.overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
@@ -71,6 +73,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--overlap", type=float, metavar="0…1", help="part of a tile that the next one repeats")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
+    add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     add("--overwrite", action="store_true", help="predict again what is already there")

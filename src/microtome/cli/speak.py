@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..evaluation import format_table
+from ..evaluation import format_object_table, format_table
 from ..structures import Classes
 
 
@@ -41,7 +41,7 @@ class _Plain(logging.Formatter):
 def print_metrics(metrics: Mapping[str, float], classes: Classes) -> None:
     """Print the table of metrics, whatever prefix they were logged under."""
     bare = {k.removeprefix("val/"): v for k, v in metrics.items()}
-    print(format_table(bare, classes))
+    print(format_object_table(bare, classes) if "pq" in bare else format_table(bare, classes))
     if "loss" in bare:
         print(f"loss {bare['loss']:.4f}")
 

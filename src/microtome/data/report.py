@@ -11,6 +11,7 @@ from .object_facts import ObjectSummary
 from .proposals import enough_detections, enough_queries, fitting_tile
 
 SHOWN = 50  # problems in `text`; `as_dict` has them all
+LISTED = 30  # of more classes, `text` tells those that occur
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class Report:
         ]
         totals = {name: sum(split.pixels) or 1 for name, split in self.splits.items()}
         for i, name in enumerate((*self.names, "(ignored)")):
+            if len(self.names) > LISTED and not any(s.occurs[i] for s in self.splits.values()):
+                continue
             cells = (
                 f"{split.pixels[i] / totals[key]:.2%} ({split.occurs[i]})"
                 for key, split in self.splits.items()

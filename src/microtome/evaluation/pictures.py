@@ -50,7 +50,7 @@ def overlay(
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [image[(slice(None), *cut.pick)] for cut in cuts]
     rows = []
-    for cut, pixels in zip(cuts, coloured(flat, _sizes(cuts, 1 + len(maps))), strict=True):
+    for cut, pixels in zip(cuts, coloured(flat, panel_sizes(cuts, 1 + len(maps))), strict=True):
         laid = [painted(pixels, one[cut.pick], classes) for one in maps.values()]
         rows.append([pixels, *laid])
     seen = [one[cut.pick] for one in maps.values() for cut in cuts]
@@ -58,7 +58,7 @@ def overlay(
     return Page(rows, ["image", *maps], names, _legend(seen, classes), title or "").draw()
 
 
-def _sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
+def panel_sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
     """The size of each plane on the page: one scale for all, so that they fit each other."""
     widest = max(cut.size[1] for cut in cuts)
     room = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns

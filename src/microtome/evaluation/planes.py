@@ -78,7 +78,7 @@ def painted(image: Pixels, class_map: Tensor, classes: Classes) -> Pixels:
 
     Classes whose colour is black stay clear, so that a background does not darken the image.
     """
-    labels = _nearest(class_map, image.shape[:2])
+    labels = nearest(class_map, image.shape[:2])
     palette = np.array(classes.palette, np.float32)
     tint = palette.sum(1) > 0
     known = (labels >= 0) & (labels < classes.num_classes)
@@ -87,7 +87,7 @@ def painted(image: Pixels, class_map: Tensor, classes: Classes) -> Pixels:
     out = image.astype(np.float32)
     colour = palette[inside]
     out[tinted] = (1 - FILL) * out[tinted] + FILL * colour[tinted]
-    edge = _edges(labels, 2 if min(labels.shape) >= 256 else 1) & tinted
+    edge = edges(labels, 2 if min(labels.shape) >= 256 else 1) & tinted
     out[edge] = colour[edge]
     ignored = labels == classes.ignore_index
     out[ignored] = 0.4 * out[ignored] + 0.6 * striped(labels.shape)[ignored]
@@ -108,7 +108,8 @@ def _scaled(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(small, size, mode="nearest-exact")[0]
 
 
-def _nearest(class_map: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def nearest(class_map: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Bring a map [H, W] of integers to the size it is shown at."""
     rows, columns = (
         ((torch.arange(new) + 0.5) * old / new).long()
         for new, old in zip(size, class_map.shape, strict=True)
@@ -116,7 +117,7 @@ def _nearest(class_map: Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int64]:
     return np.asarray(class_map[rows][:, columns].long().numpy())
 
 
-def _edges(labels: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.bool_]:
+def edges(labels: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.bool_]:
     """Pixels with another class at most `width` to a side of them."""
     edge = np.zeros(labels.shape, bool)
     for step in range(1, width + 1):

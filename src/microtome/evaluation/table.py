@@ -14,6 +14,15 @@ MEANS = {
     "precision": "mean_precision",
     "recall": "mean_accuracy",
 }
+OBJECT_COLUMNS = {
+    "pq": "PQ",
+    "sq": "SQ",
+    "rq": "RQ",
+    "f1@0.5": "F1@0.5",
+    "ap_dsb@0.5": "AP_dsb@0.5",
+    "ap_dsb@0.75": "AP_dsb@0.75",
+    "ap_dsb@0.9": "AP_dsb@0.9",
+}
 
 
 def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
@@ -27,11 +36,31 @@ def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
     for name in classes.names:
         rows.append([name, *(_number(metrics, f"{key}/{name}") for key in COLUMNS)])
     rows.append(["mean", *(_number(metrics, key) for key in MEANS.values())])
+    return f"{_ruled(rows)}\npixel accuracy {_number(metrics, 'pixel_accuracy')}"
+
+
+def format_object_table(metrics: Mapping[str, float], classes: Classes) -> str:
+    """A row per class with objects, their means, and one for objects whatever their class.
+
+    Args:
+        metrics: what `InstanceEvaluator.evaluate` returns.
+        classes: the class table.
+    """
+    rows = [["class", *OBJECT_COLUMNS.values()]]
+    for name in classes.names:
+        if not math.isnan(metrics.get(f"pq/{name}", math.nan)):
+            rows.append([name, *(_number(metrics, f"{key}/{name}") for key in OBJECT_COLUMNS)])
+    rows.append(["mean", *(_number(metrics, f"mean_{key}") for key in OBJECT_COLUMNS)])
+    rows.append(["any class", *(_number(metrics, key) for key in OBJECT_COLUMNS)])
+    return _ruled(rows, above=2)
+
+
+def _ruled(rows: list[list[str]], above: int = 1) -> str:
+    """Columns of equal width, a rule below the names and one above the last rows."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [_line(row, widths) for row in rows]
     rule = "-" * len(lines[0])
-    body = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
-    return "\n".join([*body, f"pixel accuracy {_number(metrics, 'pixel_accuracy')}"])
+    return "\n".join([lines[0], rule, *lines[1:-above], rule, *lines[-above:]])
 
 
 def _line(row: list[str], widths: list[int]) -> str:

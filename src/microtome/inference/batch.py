@@ -1,6 +1,6 @@
 """Many images: predict, write, score; what cannot be read is reported at the end.
 
-Besides `predictions_masks/` and `predictions_overlays/`, the output folder receives
+Besides masks or objects, and pictures, the output folder receives
 
     metrics.json   {"pooled": {...}, "images": {NAME: {...}}}, when there are images with truth
     errors.json    {NAME: reason}, when an image failed
@@ -9,22 +9,19 @@ Besides `predictions_masks/` and `predictions_overlays/`, the output folder rece
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-from torch import Tensor
-
-from ..data.stores import ImageReadError, Source
+from ..data.stores import ImageReadError
 from ..data.truth import read_truth
-from ..evaluation import Evaluator, overlay
 from ..structures import Segmentation
+from .answers import Answers, ClassAnswers, ObjectAnswers
 from .inputs import Inputs
+from .objects import DEFAULT, ObjectOutputs
 from .outputs import Outputs
 from .predict import Progress
-from .preview import preview
 from .running import Predicts
 from .tiling import Tiling
 
@@ -36,7 +33,7 @@ class Summary(NamedTuple):
     """What came of it.
 
     Attributes:
-        metrics: over the pixels of all images with truth; empty when there are none.
+        metrics: over the pixels or objects of all images with truth; empty when there are none.
         images: the metrics of each such image.
         predicted: how many images were predicted now.
         kept: how many had been predicted before.
@@ -57,10 +54,11 @@ def predict_files(
     tiling: Tiling = SLIDING,
     *,
     made_by: Mapping[str, Any] | None = None,
+    objects: Sequence[str] = DEFAULT,
     overwrite: bool = False,
     progress: Told | None = None,
 ) -> Summary:
-    """Predict images one by one and write masks, overlays and metrics.
+    """Predict images one by one and write masks or objects, overlays and metrics.
 
     Images that are done already are kept, and scored from what was written, so that a killed run
     goes on where it stood. One image at a time is in memory.
@@ -71,20 +69,27 @@ def predict_files(
         output: the folder to write.
         tiling: tiles or resizing.
         made_by: what identifies the model, such as a checkpoint's sha256; plain data.
+        objects: formats for the objects of a model that answers with objects; see
+            `ObjectOutputs`. An image that lacks one of them is predicted again.
         overwrite: predict again what is done; an earlier run with other settings is removed.
         progress: called with the number of images done, and in all.
 
-    Raises ValueError for impossible tilings and FileExistsError when `output` holds predictions
-    of another run. Images that cannot be read or do not fit the model stand in the summary.
+    Raises ValueError for impossible tilings or formats, and FileExistsError when `output` holds
+    predictions of another run. Images that cannot be read or do not fit the model stand in the
+    summary.
     """
     images, outputs = inputs.images, Outputs(Path(output))
+    files = ObjectOutputs(Path(output), images.classes, objects)
     paths = {
         name: str(record.image.absolute())
         for name, record in zip(inputs.names, images.records, strict=True)
     }
     outputs.claim(_settings(inputs, tiling.checked(), made_by), paths, overwrite=overwrite)
-    run = _Run(inputs, model, outputs, tiling, Evaluator(images.classes))
-    kept, errors = {name for name in inputs.names if outputs.has(name)}, {}
+    if overwrite:
+        files.clear(inputs.names)
+    kinds = ClassAnswers(outputs, images.classes), ObjectAnswers(outputs, files)
+    run = _Run(inputs, model, tiling, *kinds)
+    kept, errors = run.done(), {}
     for item, name in enumerate(inputs.names):
         told = None if progress is None else partial(_tell, progress, item, len(inputs.names))
         try:
@@ -93,67 +98,67 @@ def predict_files(
             errors[name] = str(error)
         if told is not None:
             told(1, 1)
-    pooled = run.evaluator.evaluate() if run.evaluator.rows else {}
-    rows = dict(run.evaluator.rows)
+    files.finish(inputs.names)
+    pooled, rows = run.metrics()
     scored = {"pooled": _plain(pooled), "images": {n: _plain(r) for n, r in rows.items()}}
     outputs.write_json("metrics.json", scored if rows else {})
     outputs.write_json("errors.json", errors)
-    predicted = sum(outputs.has(name) for name in inputs.names) - len(kept)
-    return Summary(pooled, rows, predicted, len(kept), errors)
+    return Summary(pooled, rows, len(run.done()) - len(kept), len(kept), errors)
 
 
 class _Run(NamedTuple):
     inputs: Inputs
     model: Predicts
-    outputs: Outputs
     tiling: Tiling
-    evaluator: Evaluator
+    classes: ClassAnswers
+    objects: ObjectAnswers
+
+    def done(self) -> set[str]:
+        """Names of the images that have been predicted."""
+        return {name for name in self.inputs.names if self._kind(name) is not None}
 
     def predict(self, item: int, progress: Progress | None) -> None:
         """Predict one image and write everything; a truth that cannot be read does not stop it."""
         source, name = self.inputs.images.source(item), self.inputs.names[item]
-        classes = self.tiling.predict(source, self.model, progress).classes
-        assert classes is not None
-        self.outputs.write_classes(name, classes, source.info.spacing)
+        result = self.tiling.predict(source, self.model, progress)
+        kind: Answers = self.classes if result.instances is None else self.objects
+        kind.write(name, result, source.info.spacing)
         truth, wrong = None, None
         try:
-            truth = self._score(item, classes)
+            truth = self._score(item, kind, result)
         except (ImageReadError, ValueError) as error:
             wrong = error
-        self.outputs.write_overlay(name, self._picture(name, source, classes, truth))
+        kind.draw(name, source, result, truth)
         if wrong is not None:
             raise wrong
 
     def score_again(self, item: int) -> None:
-        """Score an image from the mask that was written before."""
-        if self.inputs.images.records[item].has_truth:
-            self._score(item, self.outputs.read_classes(self.inputs.names[item]))
+        """Score an image from what was written before."""
+        name = self.inputs.names[item]
+        kind = self._kind(name)
+        if kind is not None and self.inputs.images.records[item].has_truth:
+            self._score(item, kind, kind.read(name))
 
-    def _score(self, item: int, classes: Tensor) -> Tensor | None:
-        images = self.inputs.images
-        shape = tuple(classes.shape)
-        truth = read_truth(images.records[item], shape, images.classes, images.reading)
-        if truth is None:
-            return None
-        self.evaluator.process([Segmentation(classes)], [truth], [self.inputs.names[item]])
-        return truth.classes
+    def metrics(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """Pooled, and of each image with truth."""
+        pooled: dict[str, float] = {}
+        rows: dict[str, dict[str, float]] = {}
+        for evaluator in (self.classes.evaluator, self.objects.evaluator):
+            if evaluator.rows:
+                pooled |= evaluator.evaluate()
+                rows |= dict(evaluator.rows)
+        return pooled, rows
 
-    def _picture(
-        self, name: str, source: Source, classes: Tensor, truth: Tensor | None
-    ) -> Image.Image:
-        small = preview(source)
-        title = name
-        if truth is not None:
-            own = self.evaluator.rows[-1][1]
-            title += f"   mIoU {own['miou']:.3f}   Dice {own['mean_dice']:.3f}"
-        return overlay(
-            small.image,
-            small.shrunk(classes),
-            self.inputs.images.classes,
-            title,
-            None if truth is None else small.shrunk(truth),
-            small.spacing,
-        )
+    def _kind(self, name: str) -> Answers | None:
+        """What an image was answered with before."""
+        kinds: tuple[Answers, ...] = (self.classes, self.objects)
+        return next((kind for kind in kinds if kind.has(name)), None)
+
+    def _score(self, item: int, kind: Answers, result: Segmentation) -> Segmentation | None:
+        images, name = self.inputs.images, self.inputs.names[item]
+        record, shape = images.records[item], kind.shape(result)
+        truth = read_truth(record, shape, images.classes, images.reading)
+        return truth if truth is not None and kind.judge(name, result, truth) else None
 
 
 def _settings(inputs: Inputs, tiling: Tiling, made_by: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..data.records import Reading, Record
 from ..data.stores.image_files import SUFFIXES
 from ..data.stores.source import name_of
 from ..structures import Classes
-from .outputs import MASKS, OVERLAYS
+from .outputs import INSTANCES, MASKS, OVERLAYS
 
 
 class Inputs(NamedTuple):
@@ -95,7 +95,7 @@ def _images_below(folder: Path) -> list[Path]:
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
         hidden = any(part.startswith(".") for part in parts)
-        earlier = any(part in (MASKS, OVERLAYS) for part in parts[:-1])
+        earlier = any(part in (MASKS, OVERLAYS, INSTANCES) for part in parts[:-1])
         if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden and not earlier:
             found.append(file)
     if not found:

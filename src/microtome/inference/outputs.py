@@ -3,6 +3,8 @@
 OUT/predictions_masks/NAME.png      class index of each pixel; NAME.tif for a volume
     predictions_overlays/NAME.png   a picture with a legend
     run.json                        the settings, and which image each name stands for
+
+Objects are the matter of `objects.outputs`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from ..data.stores import read_labels
 from ..files import sweep, whole
 from ..geometry import Spacing
 
-MASKS, OVERLAYS, RUN = "predictions_masks", "predictions_overlays", "run.json"
+MASKS, OVERLAYS, INSTANCES = "predictions_masks", "predictions_overlays", "instances"
+RUN = "run.json"
 
 
 class Outputs:
@@ -63,7 +66,11 @@ class Outputs:
 
     def has(self, name: str) -> bool:
         """Whether an image is done: its overlay is written last."""
-        return self._mask(name) is not None and self._overlay(name).is_file()
+        return self._mask(name) is not None and self.drawn(name)
+
+    def drawn(self, name: str) -> bool:
+        """Whether an image's overlay is there."""
+        return self._overlay(name).is_file()
 
     def write_classes(self, name: str, classes: Tensor, spacing: Spacing | None) -> None:
         """Write a class map [*S]: PNG for 2D, a TIFF that Fiji opens with its spacing for more.
@@ -147,7 +154,7 @@ class Outputs:
 
     def _clear(self) -> None:
         """Remove predictions; only called where `run.json` says that they are ours."""
-        for folder in (MASKS, OVERLAYS):
+        for folder in (MASKS, OVERLAYS, INSTANCES):
             if (self.folder / folder).exists():
                 shutil.rmtree(self.folder / folder)
         (self.folder / RUN).unlink()

@@ -14,6 +14,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import Shape
+
 Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 _FIRST = 48  # the character for 0 in a packed string
@@ -27,22 +29,32 @@ class RunLengths(TypedDict):
     counts: str | list[int]
 
 
-def encode_rle(mask: Mask) -> RunLengths:
+def encode_rle(
+    mask: Mask, corner: Sequence[int] | None = None, shape: Shape | None = None
+) -> RunLengths:
     """Turn a mask into run lengths.
 
     Args:
-        mask: [*S] bool.
+        mask: [*S] bool, or what lies in a box of a larger image.
+        corner: where that box begins in the image; the origin when not given.
+        shape: of the image; the mask's own when not given.
 
     Returns:
         `size` and `counts`: for two axes the packed string that pycocotools reads, else numbers.
+        The work grows with the box, not with the image.
     """
-    flat = np.asarray(mask, bool).ravel(order="F")
-    turns = (flat[1:] != flat[:-1]).nonzero()[0] + 1
-    counts = np.diff(turns, prepend=0, append=flat.size)
-    if flat.size and flat[0]:
-        counts = np.concatenate([[0], counts])
-    packed = mask.ndim == 2
-    return {"size": list(mask.shape), "counts": _packed(counts) if packed else counts.tolist()}
+    shape = mask.shape if shape is None else tuple(shape)
+    first = (0,) * len(shape) if corner is None else corner
+    places = np.unravel_index(np.flatnonzero(np.ravel(mask, "F")), mask.shape, "F")
+    moved = tuple(place + start for place, start in zip(places, first, strict=True))
+    inside = np.ravel_multi_index(moved, shape, order="F")
+    begins = np.flatnonzero(np.diff(inside, prepend=-2) > 1)
+    ends = np.append(begins[1:], len(inside))[: len(begins)] - 1
+    runs = np.stack([inside[begins], inside[ends] + 1], 1)
+    counts = np.diff(runs.ravel(), prepend=0, append=prod(shape))
+    counts = counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
+    packed = len(shape) == 2
+    return {"size": list(shape), "counts": _packed(counts) if packed else counts.tolist()}
 
 
 def decode_rle(rle: RunLengths) -> Mask:
