@@ -13,7 +13,7 @@ import torch
 from pycocotools.coco import COCO
 from skimage.measure import regionprops
 
-from microtome.data.stores import open_labels, open_source
+from microtome.data.stores import create_labels, open_labels, open_source
 from microtome.inference.objects import FoundObjects, ObjectOutputs, found, measure
 from microtome.inference.objects.masks import masks
 from microtome.structures import Classes, Instances, LabelLayers
@@ -138,17 +138,20 @@ def test_ids_of_more_than_16_bits_become_an_ome_tiff(shape, tmp_path, monkeypatc
     assert not outputs.has("more")
 
 
+@pytest.mark.parametrize("format", ["tif", "zarr"])
 @pytest.mark.parametrize("largest", [9, 70_000])
-def test_layers_become_channels(tmp_path, largest, shape):
+def test_layers_become_channels_or_stores(tmp_path, largest, shape, format):
     maps = torch.zeros(2, *shape, dtype=torch.int32)
     maps[0, :6], maps[1, 4:8] = 1, 2
     masks_of_two = LabelLayers(maps, torch.tensor([4, largest]))
-    outputs = ObjectOutputs(tmp_path, CLASSES)
+    outputs = ObjectOutputs(tmp_path, CLASSES, [format])
     outputs.write("two", stored(Instances(torch.tensor([1, 2]), masks=masks_of_two)))
     again = outputs.read("two")
     assert torch.equal(again.masks.maps, maps)
     assert again.masks.ids.tolist() == [4, largest]
     assert again.scores is None
+    outputs.clear(["two"])
+    assert list((tmp_path / "instances").iterdir()) == []
 
 
 def test_ome_zarr_has_the_ids_and_the_scale(shape, tmp_path, block):
@@ -162,6 +165,24 @@ def test_ome_zarr_has_the_ids_and_the_scale(shape, tmp_path, block):
     again = outputs.read("cells")
     assert torch.equal(again.masks.maps, instances.masks.maps)
     assert again.labels.tolist() == instances.labels.tolist()
+
+
+def test_a_store_is_kept_when_it_is_complete(tmp_path):
+    outputs, shape = ObjectOutputs(tmp_path, CLASSES, ["zarr"]), (30, 40)
+    instances = objects(shape)
+    store = create_labels(outputs.path("cells", "zarr"), shape, spacing=0.5)
+    outputs.write("cells", stored(instances))  # what a killed run left is replaced
+    assert torch.equal(outputs.read("cells").masks.maps, instances.masks.maps)
+    outputs.clear(["cells"])
+    store = create_labels(outputs.path("cells", "zarr"), shape, spacing=0.5)
+    store.write((slice(0, 30), slice(0, 40)), instances.masks.maps[0].numpy())
+    store.finish()
+    found_there = FoundObjects.stored(store, instances.labels, instances.scores, (0.5, 0.5))
+    outputs.write("cells", found_there)  # as after `predict_to`, which wrote 1…N
+    again = outputs.read("cells")
+    assert again.masks.ids.tolist() == list(range(1, len(instances) + 1))
+    assert torch.equal(again.masks.maps, instances.masks.maps)
+    assert torch.equal(again.labels, instances.labels)
 
 
 def test_the_table(shape, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ...data.stores import create_labels
+from ...data.stores import create_labels, open_labels
 from ...files import whole
 from ...geometry import Region, Shape, Spacing, window
 from .found import FoundObjects, NumberMap, blocks
@@ -47,16 +48,37 @@ def read_tiff(path: Path) -> npt.NDArray[Any]:
 def write_zarr(path: Path, found: FoundObjects) -> None:
     """Write the ids as an OME-Zarr label image with a pyramid; further maps beside it.
 
-    The second map of objects that overlap goes into `NAME.layer2.ome.zarr`.
+    The second map of objects that overlap goes into `NAME.layer2.ome.zarr`. The first is written
+    last, so that all are complete when it is. What a killed run left there is replaced.
     """
     dtype = _fitting(found, (np.uint32, np.uint64))
-    for layer, numbers in enumerate(found.maps):
-        own = path if layer == 0 else path.with_name(_layer_name(path, layer + 1))
+    ids = _lookup(found, dtype)
+    for layer, numbers in reversed(list(enumerate(found.maps))):
+        own = layer_path(path, layer)
+        if own.exists():
+            shutil.rmtree(own)
         store = create_labels(own, found.shape, spacing=found.spacing, dtype=dtype)
-        ids = _lookup(found, dtype)
         for region in blocks(_Chunked(numbers, store.chunk)):
             store.write(region, ids[numbers.read(region)])
         store.finish()
+
+
+def read_zarr(path: Path) -> npt.NDArray[Any]:
+    """Read back what `write_zarr` wrote: [K, *S] ids.
+
+    Raises ImageReadError where it was not finished.
+    """
+    layers: list[npt.NDArray[Any]] = []
+    while (own := layer_path(path, len(layers))).exists():
+        stored = open_labels(own)
+        layers.append(stored.read(window(stored.shape)))
+    return np.stack(layers)
+
+
+def layer_path(path: Path, layer: int) -> Path:
+    """Where a map stands, counted from 0: `NAME.ome.zarr`, `NAME.layer2.ome.zarr` …"""
+    stem, dot, rest = path.name.rpartition(".ome.zarr")
+    return path.with_name(f"{stem}.layer{layer + 1}{dot}{rest}") if layer else path
 
 
 class _Chunked:
@@ -64,11 +86,6 @@ class _Chunked:
 
     def __init__(self, numbers: NumberMap, chunk: Shape) -> None:
         self.shape, self.chunk, self.read = numbers.shape, chunk, numbers.read
-
-
-def _layer_name(path: Path, layer: int) -> str:
-    stem, dot, rest = path.name.rpartition(".ome.zarr")
-    return f"{stem}.layer{layer}{dot}{rest}"
 
 
 def _fitting(found: FoundObjects, types: tuple[type, ...]) -> np.dtype[Any]:

@@ -19,15 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...data.stores import open_labels
+from ...data.stores import ImageReadError, open_labels
 from ...files import sweep
-from ...geometry import window
 from ...structures import Classes, Instances, LabelLayers
 from ..outputs import INSTANCES
 from .coco import write_coco
 from .found import FoundObjects
 from .geojson import write_geojson
-from .maps import read_tiff, write_tiff, write_zarr
+from .maps import layer_path, read_tiff, read_zarr, write_tiff, write_zarr
 from .measuring import measure
 from .table import join_csv, read_csv, table, write_csv, write_parquet
 
@@ -77,7 +76,7 @@ class ObjectOutputs:
         return all(self.path(name, one).exists() for one in self.formats)
 
     def write(self, name: str, found: FoundObjects) -> None:
-        """Write an image's objects; an OME-Zarr that is there already is kept.
+        """Write an image's objects; an OME-Zarr that is there already and complete is kept.
 
         So a prediction that went straight into `path(name, "zarr")` only gets the rest.
         """
@@ -87,7 +86,7 @@ class ObjectOutputs:
             target = self.path(name, one)
             if one == "tif":
                 write_tiff(target, found)
-            elif one == "zarr" and not target.exists():
+            elif one == "zarr" and not _complete(target):
                 write_zarr(target, found)
             elif one == "coco":
                 write_coco(target, name, found, measured, self.classes)
@@ -115,9 +114,7 @@ class ObjectOutputs:
             for one in FORMATS:
                 path = self.path(name, one)
                 sweep(path.parent)
-                if path.is_dir():
-                    shutil.rmtree(path)
-                path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True) if one != "zarr" else _remove_layers(path)
 
     def finish(self, names: Iterable[str]) -> None:
         """Write `objects.csv` from the tables of the images that have one."""
@@ -129,9 +126,23 @@ class ObjectOutputs:
         """[K, *S] ids."""
         if "tif" in self.formats:
             return read_tiff(self.path(name, "tif")).astype(np.int64)
-        stored = open_labels(self.path(name, "zarr"))
-        ids: npt.NDArray[np.int64] = stored.read(window(stored.shape)).astype(np.int64)
-        return ids[None]
+        return read_zarr(self.path(name, "zarr")).astype(np.int64)
+
+
+def _complete(path: Path) -> bool:
+    """Whether an OME-Zarr is there that was written to its end."""
+    try:
+        open_labels(path)
+    except ImageReadError:
+        return False
+    return True
+
+
+def _remove_layers(path: Path) -> None:
+    layer = 0
+    while (own := layer_path(path, layer)).exists() or layer == 0:
+        shutil.rmtree(own, ignore_errors=True)
+        layer += 1
 
 
 def _numbered(maps: npt.NDArray[np.int64], ids: Tensor) -> Tensor:
