@@ -426,3 +426,22 @@ def test_copies_and_missing_groups_are_told(tmp_path):
 )
 def test_a_tile_is_proposed_that_holds_the_largest_object(largest, image, tile):
     assert fitting_tile(largest, image) == tile
+
+
+def test_labels_may_be_a_store_and_a_folder_of_other_files_is_no_folder_of_masks(tmp_path):
+    import zarr
+
+    ids = np.zeros((6, 8), np.uint64)
+    ids[1:3, 2:5] = HUGE[2]
+    saved(tmp_path / "a.png", np.zeros((6, 8), np.uint8))
+    zarr.create_array(str(tmp_path / "l.zarr"), data=ids, chunks=(3, 4))
+    (tmp_path / "masks").mkdir()
+    entry = {"image_path": "a.png", "labels_path": "l.zarr"}
+    (truth,) = truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path).values()
+    np.testing.assert_array_equal(truth.instances.masks.id_maps()[0], ids.astype(np.int64))
+    entry["labels_path"] = "masks"
+    (truth,) = truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path).values()
+    assert len(truth.instances) == 0 and not truth.classes.any(), "no mask, no object"
+    (tmp_path / "masks" / "notes.txt").touch()
+    with pytest.raises(ImageReadError, match="masks: holds no mask file"):
+        truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path)

@@ -14,11 +14,11 @@ from ..structures import Classes, Intensity, Segmentation
 from .crowding import Window
 from .datasets import SampleDataset
 from .image_dataset import ImageDataset
+from .label_maps import read_map
 from .object_facts import ObjectFacts, object_facts
 from .objects import Objects, read_objects
 from .records import Record
-from .same_shape import check_shape
-from .stores import ImageReadError, Source, SourceInfo, read_labels
+from .stores import ImageReadError, Source, SourceInfo
 from .stores.archives import opened, size_of
 from .truth import Integers, as_classes, value_counts, with_objects, wrong_values
 
@@ -151,13 +151,10 @@ def _mask(
     if record.mask is None:
         return None
     try:
-        mask = read_labels(record.mask, data.reading.mask_encoding)
-        if info is not None:
-            check_shape(record.mask, mask.shape, info.shape)
+        return read_map(record.mask, info and info.shape, data.reading.mask_encoding)
     except ImageReadError as error:
         problems.append(str(error))
         return None
-    return mask
 
 
 def _objects(

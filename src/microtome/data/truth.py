@@ -10,10 +10,10 @@ import torch
 
 from ..geometry import Shape
 from ..structures import Classes, Instances, LabelLayers, Segmentation
+from .label_maps import read_map
 from .objects import Objects, painted, read_objects
 from .records import Reading, Record
-from .same_shape import check_shape
-from .stores import ImageReadError, read_labels
+from .stores import ImageReadError
 
 Integers = npt.NDArray[np.integer]
 ClassMap = npt.NDArray[np.int64]
@@ -34,8 +34,7 @@ def read_truth(
     """
     class_map = None
     if record.mask is not None:
-        raw = read_labels(record.mask, reading.mask_encoding)
-        check_shape(record.mask, raw.shape, shape)
+        raw = read_map(record.mask, shape, reading.mask_encoding)
         wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
         if wrong:
             raise ImageReadError(record.mask, wrong)

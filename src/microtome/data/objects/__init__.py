@@ -2,7 +2,7 @@
 
 | `labels` of a record | objects |
 |---|---|
-| a map of pixels | `index`: its values are their numbers; `components`: its connected regions |
+| a map of pixels, of any store | `index`: values are numbers; `components`: connected regions |
 | a folder | one mask file for each |
 | `.json` of COCO | outlines or run lengths, with categories; crowds are not judged |
 | `.geojson`, `.json`, `.geojson.gz` of QuPath | outlines with holes, with classifications |
@@ -13,7 +13,6 @@ A table may say the class of each object of a map or folder by its number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -58,14 +57,17 @@ def read_objects(record: Record, shape: Shape, classes: Classes, reading: Readin
     Raises ImageReadError for what cannot be read, has another shape, or a class that is not known.
     """
     assert record.labels is not None
-    file = record.labels
-    if is_folder(file) and not is_zarr(file):
-        parts = masks_in(file, shape)
-    elif is_outlines(file):
+    file, table = record.labels, reading.object_table
+    words: Sequence[str | None] | None = None
+    if is_outlines(file):
         parts = outlined(file, record.image, shape)
+        words = [part.word for part in parts]
+    elif is_folder(file) and not is_zarr(file):
+        parts = masks_in(file, shape)
     else:
         return _of_map(numbered(file, shape, reading.labels_encoding), record, classes, reading)
-    words = _words(record, [p.number for p in parts], [p.word for p in parts], reading)
+    if table is not None:
+        words = table.words(record.name, [part.number for part in parts])
     if words is None:
         layers = layered(parts, shape)
         return Objects(layers, lost=len(parts) - len(layers))
@@ -73,10 +75,11 @@ def read_objects(record: Record, shape: Shape, classes: Classes, reading: Readin
 
 
 def _of_map(layers: LabelLayers, record: Record, classes: Classes, reading: Reading) -> Objects:
-    words = _words(record, layers.ids.tolist(), None, reading)
-    if words is None or record.labels is None:
+    table = reading.object_table
+    if table is None:
         return Objects(layers)
-    labels = class_indices(record.labels, words, classes, reading)
+    words = table.words(record.name, layers.ids.tolist())
+    labels = class_indices(table.csv, words, classes, reading)
     ignored = np.isin(layers.maps[0].numpy(), 1 + np.flatnonzero(labels == classes.ignore_index))
     wanted = np.concatenate(([False], (labels != 0) & (labels != classes.ignore_index)))
     layers, kept = _only(layers, wanted)
@@ -108,17 +111,3 @@ def _only(
     maps = layers.maps * torch.from_numpy(wanted)[layers.maps.long()]
     found, kept = LabelLayers(maps, layers.ids).present()
     return found, kept.numpy()
-
-
-def _words(
-    record: Record, ids: Sequence[int], said: list[str | None] | None, reading: Reading
-) -> list[str | None] | None:
-    """What each object is called: by the table, else by its file; None where nothing is said."""
-    if reading.object_table is None:
-        return None if said is None or _is_silent(record.labels, said) else said
-    return list(reading.object_table.words(record.name, ids))
-
-
-def _is_silent(file: Path | None, said: Sequence[str | None]) -> bool:
-    """A folder of masks has no words; outlines have, though some objects may lack one."""
-    return file is not None and is_folder(file)

@@ -18,7 +18,7 @@ import numpy as np
 from ...geometry import Shape
 from ...structures.polygons import Polygon
 from ...structures.rle import decode_rle
-from ..same_shape import check_shape
+from ..label_maps import check_shape
 from ..stores import ImageReadError
 from .parts import Part, part_of, rasterised
 

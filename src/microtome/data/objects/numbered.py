@@ -10,9 +10,9 @@ from skimage.measure import label
 
 from ...geometry import Shape
 from ...structures import LabelLayers
+from ..label_maps import read_map
 from ..records import LabelsEncoding
-from ..same_shape import check_shape
-from ..stores import ImageReadError, read_labels
+from ..stores import ImageReadError
 from ..stores.archives import files_below
 from ..stores.image_files import SUFFIXES
 from .parts import Part, part_of
@@ -24,8 +24,7 @@ def numbered(file: Path, shape: Shape, encoding: LabelsEncoding) -> LabelLayers:
 
     Raises ImageReadError for what cannot be read or has another shape.
     """
-    values = read_labels(file)
-    check_shape(file, values.shape, shape)
+    values = read_map(file, shape)
     if encoding == "components":
         values = label(values, background=0, connectivity=values.ndim)
     return LabelLayers.from_ids(torch.from_numpy(values.astype(np.int64)))
@@ -34,17 +33,20 @@ def numbered(file: Path, shape: Shape, encoding: LabelsEncoding) -> LabelLayers:
 def masks_in(folder: Path, shape: Shape) -> list[Part]:
     """One object for each mask file in a folder, numbered from 1 on in the order of their names.
 
-    Raises ImageReadError for a file that cannot be read, has another shape, or more than one value
-    beside 0.
+    An empty folder is of an image without objects.
+
+    Raises ImageReadError for a folder of other files, and for a file that cannot be read, has
+    another shape, or more than one value beside 0.
     """
     found = (p for p in files_below(folder) if p.suffix.lower() in SUFFIXES)
     files = sorted(p for p in found if not p.name.startswith("."))
+    if not files and any(files_below(folder)):
+        raise ImageReadError(folder, f"holds no mask file ({', '.join(SUFFIXES)})")
     return [part_of(number, _mask(file, shape)) for number, file in enumerate(files, 1)]
 
 
 def _mask(file: Path, shape: Shape) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    values = read_labels(file)
-    check_shape(file, values.shape, shape)
+    values = read_map(file, shape)
     found = np.unique(values)
     if (found > 0).sum() > 1:
         some = ", ".join(map(str, found[:6].tolist()))

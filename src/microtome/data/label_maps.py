@@ -1,11 +1,28 @@
-"""Whether masks and label maps are as large as their image."""
+"""Masks and label maps as wholes, as large as their image."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..geometry import Shape
-from .stores import ImageReadError
+import numpy as np
+import numpy.typing as npt
+
+from ..geometry import Shape, window
+from .stores import ImageReadError, open_labels
+from .stores.label_files import Encoding
+
+
+def read_map(
+    file: Path, image: Shape | None, encoding: Encoding = "index"
+) -> npt.NDArray[np.integer]:
+    """Read all of a mask or label map [*S], from any store; `image` is the shape it must have.
+
+    Raises ImageReadError with the reason.
+    """
+    source = open_labels(file, encoding=encoding)
+    if image is not None:
+        check_shape(file, source.shape, image)
+    return source.read(window(source.shape))
 
 
 def wrong_shape(shape: Shape, image: Shape) -> str | None:
