@@ -78,6 +78,12 @@ class TestZarr2(StoreContract):
         return str(folder / "a.zarr")
 
 
+class TestZarr2WithChecksums(TestZarr2):
+    """Which make a chunk longer before it is compressed."""
+
+    made = {"compressors": numcodecs.Zstd(), "filters": [numcodecs.CRC32C(location="end")]}
+
+
 class TestTiffOfTimePoints(StoreContract):
     """Uncompressed, in one run: mapped into memory."""
 

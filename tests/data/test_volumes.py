@@ -12,7 +12,9 @@ import tifffile
 import zarr
 from written_volumes import write_dicom
 
+from microtome.data.image_dataset import ManifestDataset
 from microtome.data.stores import ImageReadError, create_image, open_labels, open_source, volumes
+from microtome.data.stores.places import name_of
 from microtome.geometry import window
 
 RAW = {"channels": "as_is", "levels": (0, 65535)}
@@ -288,7 +290,7 @@ def test_hdf5_axes_spacing_and_names(tmp_path):
             labelled.dims[axis].label = letter
         file.create_dataset("row", data=np.zeros(3))
     source = open_source(f"{tmp_path}/a.h5:/in/raw", **RAW)
-    assert source.info.name == "a" and source.info.spacing == (2.0, 0.5, 0.25)
+    assert source.info.name == "a_in_raw" and source.info.spacing == (2.0, 0.5, 0.25)
     assert (raw(source) == VALUES[0].transpose(1, 0, 2, 3)).all()
     assert open_labels(f"{tmp_path}/a.h5:label").spacing is None
     with pytest.raises(ImageReadError, match=r"holds 2 arrays; name one: .*a\.h5:/in/raw, .*label"):
@@ -346,3 +348,27 @@ def test_formats_of_makers_name_the_command_that_converts_them(tmp_path, name):
 def test_folders_that_are_nothing_known(tmp_path):
     with pytest.raises(ImageReadError, match="neither zarr nor a DICOM series"):
         open_source(tmp_path)
+
+
+def test_a_manifest_may_list_volumes(tmp_path):
+    ids = (VALUES[0, :, 0] > 3000).astype(np.uint16)
+    nibabel.save(nibabel.Nifti1Image(VALUES[0, :, 0].T, np.eye(4)), tmp_path / "a.nii.gz")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["label"] = ids
+    zarr_array(tmp_path / "mask.zarr", ids)
+    entries = {
+        "train": [{"image_path": "a.nii.gz", "labels_path": "a.h5:/label"}],
+        "val": [{"image_path": "a.nii.gz", "mask_path": "mask.zarr"}],
+    }
+    described = {"num_classes": 2, "class_names": ["rest", "cell"], "data": entries}
+    (tmp_path / "m.json").write_text(json.dumps(described))
+    for split in entries:
+        sample = ManifestDataset(str(tmp_path / "m.json"), split).load(0)
+        assert sample.image.shape == (3, 5, 20, 30) and sample.spacing == (1000.0,) * 3
+        assert (sample.truth.classes.numpy() == ids).all() and sample.meta["name"] == "a"
+
+
+def test_names_of_volumes():
+    expected = {"x/a.ome.zarr": "a", "a.nii.gz": "a", "a.h5:/in/raw": "a_in_raw", "b.h5": "b",
+                "s3://bucket/c.zarr/": "c", "d.ome.tif": "d"}  # fmt: skip
+    assert {path: name_of(path) for path in expected} == expected

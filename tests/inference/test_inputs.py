@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import zarr
 from PIL import Image
 
 from microtome.inference.inputs import find_inputs, output_names
@@ -32,6 +35,15 @@ def draw(*files):
 def test_names_are_unique_and_keep_folders(files, names):
     root = Path("/data")
     assert output_names([root / f for f in files], root) == tuple(names)
+
+
+def test_a_volume_is_one_image(tmp_path):
+    zarr.create_array(tmp_path / "v.zarr", data=np.zeros((2, 4, 3), np.uint8))
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["raw"] = np.zeros((2, 4, 3), np.uint8)
+    for path, name in ((tmp_path / "v.zarr", "v"), (f"{tmp_path}/w.h5:/raw", "w_raw")):
+        found = find_inputs(path, CLASSES)
+        assert found.names == (name,) and found.images.source(0).info.shape == (2, 4, 3)
 
 
 def test_a_folder_without_hidden_files_and_earlier_predictions(tmp_path):

@@ -15,7 +15,7 @@ from .records import ManifestError, Record
 from .stores import ImageReadError
 from .stores.archives import files_below, is_folder, size_of
 from .stores.image_files import SUFFIXES
-from .stores.source import name_of
+from .stores.places import name_of
 from .tables import Column
 
 

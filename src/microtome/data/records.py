@@ -13,7 +13,7 @@ from .manifest_error import ManifestError
 from .stores.channels import ChannelPolicy
 from .stores.decoded import Levels
 from .stores.label_files import Encoding
-from .stores.source import name_of
+from .stores.places import file_of, name_of
 from .tables import ObjectTable
 
 __all__ = [
@@ -116,4 +116,5 @@ def unique_names(records: Iterable[Record]) -> list[str]:
 
 def _parts(image: Path) -> tuple[str, ...]:
     """Folders and stem, without what cannot stand in a file's name."""
-    return (*(p for p in image.parent.parts if p not in ("..", image.anchor)), name_of(image))
+    folders = file_of(image).parent.parts
+    return (*(p for p in folders if p not in ("..", image.anchor)), name_of(image))

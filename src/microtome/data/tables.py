@@ -13,7 +13,7 @@ from .manifest_error import ManifestError
 from .spelling import unknown
 from .stores import ImageReadError
 from .stores.image_files import SUFFIXES
-from .stores.source import name_of
+from .stores.places import name_of
 
 _TOLD = 5
 

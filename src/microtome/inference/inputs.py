@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ..data.image_dataset import ImageDataset, ManifestDataset
 from ..data.records import Reading, Record
+from ..data.stores.formats import is_volume
 from ..data.stores.image_files import SUFFIXES
-from ..data.stores.source import name_of
+from ..data.stores.places import file_of, name_of
 from ..structures import Classes
 from .outputs import INSTANCES, MASKS, OVERLAYS
 
@@ -37,8 +38,9 @@ def find_inputs(
     """Find what a path stands for.
 
     Args:
-        path: an image; a folder, searched in all depths without hidden files and earlier
-            predictions; or a JSON manifest.
+        path: an image; a volume (a zarr or DICOM folder, `file.h5:/dataset`, NIfTI); a folder,
+            searched in all depths without hidden files and earlier predictions; or a JSON
+            manifest.
         classes: the model's class table.
         reading: how images are read; a manifest has its own.
         split: of a manifest.
@@ -47,6 +49,8 @@ def find_inputs(
     and ValueError when its number of classes is not the model's.
     """
     given = Path(path)
+    if is_volume(given):
+        return _inputs([given], file_of(given).parent, classes, reading)
     if given.is_dir():
         return _inputs(_images_below(given), given, classes, reading)
     if not given.is_file():
@@ -72,8 +76,11 @@ def output_names(files: Sequence[Path], root: Path) -> tuple[str, ...]:
     `a/x.png, a/x.jpg, b/x.jpg` become `a/x.png, a/x.jpg, b/x`. Upper and lower case count as
     equal, since some file systems do not tell them apart.
     """
-    full = [file.relative_to(root).as_posix() for file in files]
-    names = [file.relative_to(root).with_name(name_of(file)).as_posix() for file in files]
+    places = [file_of(file).relative_to(root) for file in files]
+    full = [place.as_posix() for place in places]
+    names = [
+        place.with_name(name_of(file)).as_posix() for place, file in zip(places, files, strict=True)
+    ]
     while True:
         counts = Counter(name.casefold() for name in names)
         longer = [

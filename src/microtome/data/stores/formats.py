@@ -48,6 +48,16 @@ def open_stored(
     return _file(local) if local.is_file() else None
 
 
+def is_volume(path: str | os.PathLike[str]) -> bool:
+    """Whether a path by its form, or what it is a folder of, is one image that is a volume."""
+    place, local = os.fspath(path), Path(path)
+    if hdf5_parts(place) or is_url(place) or local.name.lower().endswith((".nii", ".nii.gz")):
+        return True
+    if not local.is_dir():
+        return False
+    return is_zarr(local) or any(f.is_file() and _has_dicom_mark(f) for f in local.iterdir())
+
+
 def _zarr(place: str, axes: str | None, labels: bool) -> Stored:
     return open_label_image(place, axes) if labels else open_image(place, axes)
 

@@ -19,8 +19,9 @@ from .arrays import measure, thinned
 from .channels import ChannelPolicy, choose
 from .decoded import Decoded, Levels
 from .decoding import check_finite, decode
+from .places import name_of
 from .selection import given_spacing
-from .source import Source, SourceInfo, name_of
+from .source import Source, SourceInfo
 from .unit_range import in_unit_range, measured_levels, stated_levels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")

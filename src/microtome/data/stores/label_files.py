@@ -20,17 +20,9 @@ Encoding = Literal["index", "ade20k"]
 def decode_labels(
     path: str | os.PathLike[str], encoding: Encoding
 ) -> tuple[npt.NDArray[np.integer], Spacing | None]:
-    """A label map [*S] of an image file as stored: palette indices, 8 to 64 bits, EXIF turned.
+    """A mask or label map [*S] of an image file as stored, and the spacing that it states.
 
-    Also returns the spacing that the file states.
-
-    Args:
-        path: the file.
-        encoding: `index`: the value of a pixel; colour masks are refused unless all channels are
-            equal, floats unless they are whole numbers. `ade20k`: R // 10 * 256 + G, as the classes
-            in ADE20K's full release.
-
-    Raises ImageReadError with the reason.
+    `encoding` is that of `open_labels`. Raises ImageReadError with the reason.
     """
     file = Path(path)
     decoded = decode(file, indices=True)

@@ -12,7 +12,7 @@ from ...geometry import Region, Shape, Spacing, window
 from .decoded import Raw
 from .formats import open_stored
 from .label_files import Encoding, decode_labels, integers
-from .places import name_at
+from .places import name_of
 from .selection import Selection, given_spacing
 from .source import ImageReadError
 from .stored import Layout, Stored
@@ -87,7 +87,9 @@ def open_labels(
     Args:
         path: as for `open_source`; for an OME-Zarr image its only label image is opened.
         spacing: micrometres per pixel, one or one per axis; it wins over the file's.
-        encoding: how pixels of image files say their value; see `decode_labels`.
+        encoding: of image files. `index`: the value of a pixel; colour masks are refused unless all
+            channels are equal, floats unless they are whole numbers. `ade20k`: R // 10 * 256 + G,
+            as the classes in ADE20K's full release.
         time: which time point, where there are several.
         axes: letters of an array that does not name its axes.
 
@@ -97,18 +99,15 @@ def open_labels(
     if stored is None:
         values, stated = decode_labels(path, encoding)
         stored = _InMemory(os.fspath(path), values, stated)
-    return LabelSource(stored, name_at(path), time, spacing)
+    return LabelSource(stored, name_of(path), time, spacing)
 
 
 def read_labels(
     path: str | os.PathLike[str], encoding: Encoding = "index"
 ) -> npt.NDArray[np.integer]:
-    """Read a whole mask or label map [*S] as stored, from whatever `open_labels` opens.
+    """Read a whole mask or label map [*S] as stored: palette indices, 8 to 64 bits, EXIF turned.
 
-    Raises ImageReadError with the reason.
+    The arguments are those of `open_labels`. Raises ImageReadError with the reason.
     """
-    stored = open_stored(path, labels=True)
-    if stored is None:
-        return decode_labels(path, encoding)[0]
-    source = LabelSource(stored, name_at(path))
-    return source.read(window(source.shape))
+    labels = open_labels(path, encoding=encoding)
+    return labels.read(window(labels.shape))

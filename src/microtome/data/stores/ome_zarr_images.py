@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy.typing as npt
 
 from .downsampling import strides_for
+from .ome_zarr_creation import Plan, create_pyramid, shapes_of
 from .ome_zarr_metadata import Version, channel_attributes
-from .ome_zarr_pyramid import Plan, PyramidStore, create_pyramid, shapes_of
+from .ome_zarr_pyramid import PyramidStore
 from .selection import given_spacing
 
 

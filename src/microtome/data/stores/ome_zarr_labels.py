@@ -15,8 +15,9 @@ import zarr
 from ...geometry import Shape
 from .downsampling import strides_for
 from .ome_zarr import label_names, multiscale, ome_attributes, scale_of
+from .ome_zarr_creation import Plan, create_pyramid, shapes_of
 from .ome_zarr_metadata import Version, attributes
-from .ome_zarr_pyramid import Plan, PyramidStore, create_pyramid, shapes_of
+from .ome_zarr_pyramid import PyramidStore
 from .selection import given_spacing
 from .zarr_arrays import is_zarr
 

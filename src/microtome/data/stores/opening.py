@@ -10,7 +10,7 @@ from .channels import ChannelPolicy
 from .decoded import Levels
 from .formats import open_stored
 from .image_files import open_image_file
-from .places import name_at
+from .places import name_of
 from .source import Source
 from .volumes import Volume
 
@@ -50,5 +50,5 @@ def open_source(
     if stored is None:
         return open_image_file(Path(path), spacing, levels, channels)
     return Volume(
-        stored, name_at(path), spacing=spacing, levels=levels, channels=channels, time=time
+        stored, name_of(path), spacing=spacing, levels=levels, channels=channels, time=time
     )

@@ -6,8 +6,6 @@ import os
 import re
 from pathlib import Path
 
-from .source import name_of
-
 _HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<inside>.*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -23,8 +21,19 @@ def hdf5_parts(place: str) -> tuple[str, str] | None:
     return None if found is None else (found["file"], found["inside"] or "")
 
 
-def name_at(path: str | os.PathLike[str]) -> str:
-    """What outputs made from a path are called: its last part without endings and data set."""
-    place = os.fspath(path).rstrip("/")
-    found = hdf5_parts(place)
-    return name_of(Path(Path(found[0] if found else place).name.removesuffix(".gz")))
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file or folder that a path leads to, without the data set in it."""
+    found = hdf5_parts(os.fspath(path))
+    return Path(path if found is None else found[0])
+
+
+def name_of(path: str | os.PathLike[str]) -> str:
+    """What an image is called: its last part without endings, as `.ome.tif` and `.nii.gz`.
+
+    A data set of an HDF5 file goes by both: `a.h5:/raw` is `a_raw`.
+    """
+    found = hdf5_parts(os.fspath(path))
+    inside = "" if found is None else found[1].strip("/").replace("/", "_")
+    name = file_of(path).name.removesuffix(".gz")
+    stem = Path(name).stem.removesuffix(".ome")
+    return f"{stem}_{inside}" if inside else stem

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +23,6 @@ class ImageReadError(Exception):
 
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}" if self.reason else self.file
-
-
-def name_of(file: Path) -> str:
-    """What a file's image is called: its stem, also without the `.ome` of `x.ome.tif`."""
-    return file.stem.removesuffix(".ome")
 
 
 class SourceInfo(NamedTuple):

@@ -9,30 +9,25 @@ the parallelism. No decoded chunk is kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imagecodecs
-import numcodecs
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr import codecs
-from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.core.metadata import ArrayV3Metadata
 
 from ...geometry import Region, Shape, extent
 from .decoded import Raw
 from .source import ImageReadError
+from .zarr_codecs import CRC, Decode, codecs_v2, codecs_v3
 
 MAX_CHUNK = 1 << 30  # bytes of one decoded chunk
 _ABSENT = 2**64 - 1  # offset and length of a chunk that a shard does not hold
-_CRC = numcodecs.CRC32C(location="end")
-_Decode = Callable[[Any, npt.NDArray[np.uint8]], Any]
-_Found = tuple[tuple[_Decode, ...], Shape | None, str, str, str]
+_SPARE = 64  # bytes that a codec may add before compression, such as a checksum
 
 
 class Chunks(NamedTuple):
@@ -59,7 +54,7 @@ class Chunks(NamedTuple):
     dtype: np.dtype[Any]
     order: str
     key: tuple[str, str]
-    decoders: tuple[_Decode, ...]
+    decoders: tuple[Decode, ...]
     indexed: str
     fill: Any
     complete: bool
@@ -68,7 +63,7 @@ class Chunks(NamedTuple):
 def chunks_of(array: zarr.Array[Any], folder: Path, complete: bool) -> Chunks | None:
     """How to read a local array directly; None for codecs that only zarr knows."""
     meta = array.metadata
-    found = _codecs_v3(meta) if isinstance(meta, ArrayV3Metadata) else _codecs_v2(meta)
+    found = codecs_v3(meta) if isinstance(meta, ArrayV3Metadata) else codecs_v2(meta)
     if found is None or not array.ndim:
         return None
     decoders, chunk, indexed, byte_order, order = found
@@ -91,7 +86,7 @@ def read_chunks(chunks: Chunks, region: Region) -> Raw:
     if claimed > MAX_CHUNK:
         raise ImageReadError(chunks.folder, f"claims chunks of {claimed:,} bytes; rechunk it")
     out: Raw = np.empty(extent(region), chunks.dtype.newbyteorder("="))
-    buffer = np.empty(claimed, np.uint8)
+    buffer = np.empty(claimed + _SPARE, np.uint8)
     for place in overlapping(region, chunks.file):
         _read_file(chunks, place, region, out, buffer)
     return out
@@ -147,7 +142,7 @@ def _index(chunks: Chunks, handle: int) -> npt.NDArray[np.uint64]:
     size = 16 * prod(counts) + 4
     total = os.fstat(handle).st_size
     encoded = _exactly(handle, size, 0 if chunks.indexed == "start" else total - size)
-    return np.frombuffer(_CRC.decode(encoded), "<u8").reshape(*counts, 2)
+    return np.frombuffer(CRC.decode(encoded), "<u8").reshape(*counts, 2)
 
 
 def _exactly(handle: int, length: int, offset: int) -> bytes:
@@ -169,8 +164,9 @@ def _paste(
     for decode in chunks.decoders:
         data = decode(data, buffer)
     flat = np.frombuffer(data, np.uint8)
-    if flat.nbytes != buffer.nbytes:
-        raise ValueError(f"a chunk holds {flat.nbytes:,} bytes, expected {buffer.nbytes:,}")
+    expected = buffer.nbytes - _SPARE
+    if flat.nbytes != expected:
+        raise ValueError(f"a chunk holds {flat.nbytes:,} bytes, expected {expected:,}")
     values = flat.view(chunks.dtype).reshape(chunks.chunk, order=chunks.order)  # type: ignore[call-overload]
     both = _cut(place, chunks.chunk, region)
     starts = [p * c for p, c in zip(place, chunks.chunk, strict=True)]
@@ -205,46 +201,3 @@ def _key(array: zarr.Array[Any]) -> tuple[str, str]:
     name = array.metadata.encode_chunk_key((0,) * array.ndim)
     before, _, rest = name.partition("0")
     return before, rest[:1]
-
-
-def _codecs_v2(meta: ArrayV2Metadata) -> _Found:
-    compressor = () if meta.compressor is None else (meta.compressor,)
-    decoders = tuple(_decoder(c) for c in (*compressor, *reversed(meta.filters or ())))
-    return decoders, None, "", np.dtype(meta.dtype.to_native_dtype()).byteorder, meta.order
-
-
-def _codecs_v3(meta: ArrayV3Metadata) -> _Found | None:
-    chain, chunk, index = meta.codecs, None, ""
-    if isinstance(chain[0], codecs.ShardingCodec):
-        shard = chain[0]
-        by = [type(codec) for codec in shard.index_codecs]
-        if len(chain) > 1 or by != [codecs.BytesCodec, codecs.Crc32cCodec]:
-            return None
-        chain, chunk, index = shard.codecs, shard.chunk_shape, shard.index_location.value
-    known = all(type(codec) in _V3 for codec in chain[1:])
-    if not known or not isinstance(chain[0], codecs.BytesCodec):
-        return None
-    decoders = tuple(_decoder(_V3[type(codec)]) for codec in reversed(chain[1:]))
-    endian = getattr(chain[0].endian, "value", "little")
-    return decoders, chunk, index, "<" if endian == "little" else ">", "C"
-
-
-_V3: dict[type[Any], Any] = {
-    codecs.ZstdCodec: numcodecs.Zstd(),
-    codecs.BloscCodec: numcodecs.Blosc(),
-    codecs.GzipCodec: numcodecs.GZip(),
-    codecs.Crc32cCodec: _CRC,
-}
-
-
-def _decoder(codec: Any) -> _Decode:
-    return _zstd if isinstance(codec, numcodecs.Zstd) else partial(_by_numcodecs, codec)
-
-
-def _zstd(data: Any, buffer: npt.NDArray[np.uint8]) -> Any:
-    """Into the buffer: what a frame claims is never allocated."""
-    return imagecodecs.zstd_decode(data, out=buffer)  # type: ignore[arg-type]
-
-
-def _by_numcodecs(codec: Any, data: Any, buffer: npt.NDArray[np.uint8]) -> Any:
-    return codec.decode(data)
