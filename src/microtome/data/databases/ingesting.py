@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ...geometry import Spacing, per_axis, window
+from ..label_maps import wrong_shape
 from ..records import ManifestError, Record, unique_names
-from ..same_shape import wrong_shape
 from ..stores import ImageReadError, create_image, create_labels, read_labels
 from ..stores.decoded import Decoded, Raw
 from ..stores.decoding import decode
