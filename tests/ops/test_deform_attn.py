@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis.strategies import integers, sampled_from
+from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 
 from microtome.ops import BACKENDS as KNOWN
@@ -277,6 +278,40 @@ def test_what_is_not_finite_is_not_hidden(backend, dims, form, spoilt, number):
     assert ours[0].isnan().sum() == CHANNELS and ours[0][0, 1, 0].isnan().all()
     for x, y in zip(ours, run("reference"), strict=True):
         torch.testing.assert_close(x, y, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_an_infinite_weight_inside_is_not_hidden(backend, dims):
+    """The answer is infinite, or nan where infinities of both signs meet; the others are finite."""
+    if KNOWN["deform_attn"][backend]:
+        pytest.skip(KNOWN["deform_attn"][backend])
+    value, shapes, locations, weights = arguments(dims, reach=0.0)
+    weights[0, 1, 0, 0, 0] = torch.inf
+    with using(deform_attn=backend):
+        out = deform_attn(value, shapes, locations, weights)
+    assert (~out.isfinite()).nonzero()[:, :3].unique(dim=0).tolist() == [[0, 1, 0]]
+    assert not out[0, 1, 0].isfinite().any()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("reach", [0.0, 0.5])
+def test_it_is_a_composition_of_grid_sample(dims, reach):
+    """As transformers composes it in two dimensions: level by level, a batch of heads."""
+    value, shapes, locations, weights = arguments(dims, reach=reach)
+    expected, start = 0, 0
+    for level, shape in enumerate(shapes):
+        part = value[:, start : start + prod(shape)].permute(0, 2, 3, 1)  # [B, H, C, N]
+        start += prod(shape)
+        grid = 2 * locations[:, :, :, level].transpose(1, 2).flip(-1) - 1  # [B, H, Q, P, D]
+        grid = grid.flatten(0, 1).unflatten(1, (*[1] * (dims - 2), QUERIES))
+        sampled = F.grid_sample(
+            part.flatten(0, 1).unflatten(2, shape), grid, align_corners=False
+        ).view(2, HEADS, CHANNELS, QUERIES, POINTS)
+        expected = expected + torch.einsum("bhcqp,bqhp->bqhc", sampled, weights[:, :, :, level])
+    torch.testing.assert_close(
+        deform_attn(value, shapes, locations, weights), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -264,6 +265,40 @@ def test_gradients_are_the_same_each_time(backend, count, last):
     with using(roi_align="reference"):
         expected = torch.autograd.grad(roi_align(leaf, *rois), leaf, given)[0]
     torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("side", [2, 30])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_few_boxes_in_large_maps(backend, dims, side, count, dtype):
+    """Small ones and large ones, of several images: only what they see needs to be looked at."""
+    shape = (20, 40, 40)[-dims:]
+    random = torch.Generator().manual_seed(dims)
+    maps = torch.randn(2, 37, *shape, generator=random).to(dtype).requires_grad_()
+    low = torch.rand(count, dims, generator=random) * (torch.tensor(shape) - side / 2)
+    boxes, index = torch.cat([low, low + side], 1), torch.arange(count) % 2
+    args = boxes, index, (7,) * dims, 1.0
+    out = roi_align(maps, *args)
+    given = torch.randn(out.shape, generator=random).to(dtype)
+    with using(roi_align="reference"):
+        expected = roi_align(maps, *args)
+    near = 1e-4 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(out, expected, rtol=near, atol=near)
+    ours, theirs = (torch.autograd.grad(x, maps, given)[0] for x in (out, expected))
+    torch.testing.assert_close(ours, theirs, rtol=near, atol=near)
+
+
+@pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
+def test_index_products_beyond_2_31_are_right():
+    """The box at the end of maps of 2^31 values and more, which cost no memory until touched."""
+    maps = torch.from_numpy(np.zeros((1, 9, 2**14, 2**14), np.float16))
+    assert maps.numel() > 2**31
+    maps[0, -1, -4:, -4:] = 1
+    box = torch.tensor([[2.0**14 - 4] * 2 + [2.0**14] * 2])
+    with torch.no_grad():
+        out = roi_align(maps, box, torch.zeros(1, dtype=torch.long), (2, 2), 1.0)
+    assert out[0, -1].eq(1).all() and out[0, :-1].eq(0).all()
 
 
 @pytest.mark.parametrize("dims", [2, 3])

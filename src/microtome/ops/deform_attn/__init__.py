@@ -29,8 +29,9 @@ def deform_attn(
 ) -> Tensor:
     """Sum a few weighted samples of all levels for each query and head.
 
-    A location or weight that is not finite makes the answer nan or infinite, wherever it lies: so
-    are the gradients of a location like that, of all its axes and its weight; the value gets none.
+    A location or weight that is not finite makes the answer nan or infinite, wherever it lies, and
+    which of the two depends on the backend: corners are weighted one by one or together. So are the
+    gradients of a location like that, of all its axes and its weight; the value gets none.
 
     Args:
         value: [B, N, H, C], the levels' positions one after the other, each in array order.

@@ -4,7 +4,29 @@
 #include "rows.h"
 
 using microtome::roi_align::Call;
+using microtome::roi_align::Line;
 using microtome::roi_align::Taps;
+
+// One box in one channel of an image, whose pixels lie side by side: its cells, and their gradient.
+template <class T>
+void pool_plane(const Line<typename Row<T>::Sum>& line, const T* plane, T* out) {
+  using S = typename Row<T>::Sum;
+  int64_t tap = 0;
+  for (int64_t end : line.end) {
+    S sum = 0;
+    for (; tap < end; ++tap) sum += line.weight[tap] * static_cast<S>(plane[line.offset[tap]]);
+    *out++ = static_cast<T>(sum);
+  }
+}
+
+template <class S>
+void spread_plane(const Line<S>& line, const S* grad, S* plane) {
+  int64_t tap = 0;
+  for (int64_t end : line.end) {
+    const S given = *grad++;
+    for (; tap < end; ++tap) plane[line.offset[tap]] += line.weight[tap] * given;
+  }
+}
 
 // `to += from`, element by element of two grids of columns.
 template <class S>

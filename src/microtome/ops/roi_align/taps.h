@@ -84,6 +84,11 @@ struct Taps {
 
   int64_t seen() const { return axes[0].size * axes[1].size * axes[2].size; }
 
+  // Of all cells together.
+  int64_t taps() const {
+    return axes[0].pixel.size() * axes[1].pixel.size() * axes[2].pixel.size();
+  }
+
   // Fills `offset` and `weight` for a cell, in a block of rows that begins at pixel `low`.
   void cell(const int64_t* at, const int64_t* low, const int64_t* size) {
     offset.clear(), weight.clear();
@@ -97,6 +102,27 @@ struct Taps {
           weight.push_back(part * inner.weight[k]);
         }
       }
+  }
+};
+
+// The taps of all cells of a box in an image, one cell after the other.
+template <class S>
+struct Line {
+  std::vector<int64_t> end, offset;  // of each cell the end of its taps; the pixels of all taps
+  std::vector<S> weight;
+
+  void lay(const Call& call, Taps<S>& taps) {
+    constexpr int64_t none[most_axes] = {};
+    end.clear(), offset.clear(), weight.clear();
+    int64_t at[most_axes];
+    for (at[0] = 0; at[0] < call.output[0]; ++at[0])
+      for (at[1] = 0; at[1] < call.output[1]; ++at[1])
+        for (at[2] = 0; at[2] < call.output[2]; ++at[2]) {
+          taps.cell(at, none, call.shape);
+          offset.insert(offset.end(), taps.offset.begin(), taps.offset.end());
+          weight.insert(weight.end(), taps.weight.begin(), taps.weight.end());
+          end.push_back(offset.size());
+        }
   }
 };
 

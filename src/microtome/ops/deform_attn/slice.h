@@ -1,0 +1,158 @@
+// Backward: a slice (batch, head) belongs to one thread, so nothing is added from two. Included by
+// kernel.h.
+
+inline int64_t bytes(microtome::ScalarType dtype) {
+  using microtome::ScalarType;
+  return dtype == ScalarType::Double ? 8 : dtype == ScalarType::Float ? 4 : 2;
+}
+
+// A row of so many bytes, towards the nearest cache.
+INLINE void fetch(const void* rows, int64_t row, int64_t bytes) {
+  constexpr int64_t line = 64;
+  const char* from = static_cast<const char*>(rows) + row * bytes;
+  for (int64_t i = 0; i < bytes; i += line) __builtin_prefetch(from + i);
+  if (bytes) __builtin_prefetch(from + bytes - 1);
+}
+
+template <int D, class A>
+struct Slice {
+  using R = Row<A>;
+  using V = typename R::Vector;
+  static constexpr int width = R::width, corners = 1 << D;
+  static constexpr int64_t ahead = 4;  // queries
+
+  const Call& call;
+  Plan<D, A> plan;
+  const int64_t channels;
+  std::vector<A> rows;      // [N, 2, C] values beside their gradients
+  std::vector<A> grad;      // [C] of the answer
+  std::vector<A> products;  // [2^D, S, width] of value and gradient, channels folded to a vector
+  std::vector<A> by_weight, by_place[D], mixed;
+
+  explicit Slice(const Call& call)
+      : call(call), plan(call), channels(call.channels), rows(call.positions * 2 * channels),
+        grad(channels), products(corners * plan.padded * width), by_weight(plan.padded),
+        mixed(plan.samples * D) {
+    for (int axis = 0; axis < D; ++axis) by_place[axis].resize(plan.padded);
+  }
+
+  void run(int64_t batch, int64_t head) {
+    const int64_t step = call.heads * channels;
+    const int64_t first = batch * call.positions * step + head * channels;
+    for (int64_t n = 0; n < call.positions; ++n) {
+      read_any(&rows[n * 2 * channels], call.value, call.dtype, first + n * step, channels);
+      std::fill_n(&rows[(n * 2 + 1) * channels], channels, A(0));
+    }
+    for (int64_t query = 0; query < call.queries; ++query) {
+      const int64_t row = (batch * call.queries + query) * call.heads + head;
+      if (query + ahead < call.queries) fetch_row(row + ahead * call.heads);
+      answer(batch, query, row);
+    }
+    for (int64_t n = 0; n < call.positions; ++n)
+      write_any(call.grad_value, &rows[(n * 2 + 1) * channels], call.dtype, first + n * step,
+                channels);
+  }
+
+  // Rows of a head lie far apart: those of a later query come while this one is worked on.
+  void fetch_row(int64_t row) const {
+    fetch(call.grad, row, channels * bytes(call.dtype));
+    fetch(call.weights, row, plan.samples * bytes(call.weights_dtype));
+    fetch(call.places, row, plan.samples * D * sizeof(A));
+    fetch(call.grad_places, row, plan.samples * D * sizeof(A));
+  }
+
+  void answer(int64_t batch, int64_t query, int64_t row) {
+    const int64_t samples = plan.samples;
+    read_any(grad.data(), call.grad, call.dtype, row * channels, channels);
+    plan.centre(batch, query);
+    plan.prepare(row);
+    if (channels == 2 * width)
+      scatter<2>();
+    else if (channels == width)
+      scatter<1>();
+    else
+      scatter<0>();
+    for (int64_t s = 0; s < plan.padded; s += width) differentiate(s);
+    if (call.softmax) soften();
+    for (int64_t s = 0; s < samples; ++s)
+      for (int axis = 0; axis < D; ++axis) mixed[s * D + axis] = by_place[axis][s];
+    write_row(static_cast<A*>(call.grad_places) + row * samples * D, mixed.data(), samples * D);
+    write_any(call.grad_weights, by_weight.data(), call.weights_dtype, row * samples, samples);
+  }
+
+  // Adds the gradient to the values' and leaves its products with the values.
+  template <int K>  // vectors of channels; 0: any number, and a rest
+  INLINE void scatter() {
+    const int64_t count = K ? K : channels / width;
+    V g[K ? K : 1];
+    for (int v = 0; v < K; ++v) g[v] = R::load(&grad[v * width]);
+    for (int64_t s = 0; s < plan.samples; ++s) {
+      A* product = &products[s * width];
+      for (int k = 0; k < corners; ++k, product += plan.padded * width) {
+        V total = V{};
+        if (plan.seen[s]) {
+          A* value = &rows[int64_t(plan.cell[k][s]) * 2 * channels];
+          A* sum = value + channels;
+          const A share = plan.seen[s] < 0 ? plan.share[k][s] : A(0);
+#pragma GCC unroll 2
+          for (int64_t v = 0; v < count; ++v) {
+            const V now = K ? g[K ? v : 0] : R::load(&grad[v * width]);
+            total += now * R::load(value + v * width);
+            R::store(sum + v * width, R::load(sum + v * width) + share * now);
+          }
+          if (!K)
+            for (int64_t c = count * width; c < channels; ++c) {
+              total[0] += grad[c] * value[c];
+              sum[c] += share * grad[c];
+            }
+        }
+        R::store(product, total);
+      }
+    }
+  }
+
+  // From products to the gradients of weights and places, `width` samples at a time.
+  INLINE void differentiate(int64_t s) {
+    V dots[corners];
+    for (int k = 0; k < corners; ++k) dots[k] = sums<A>(&products[(k * plan.padded + s) * width]);
+    const V weight = R::load(&plan.weights[s]);
+    R::store(&by_weight[s], mix(dots, s, -1));
+#pragma GCC unroll 3
+    for (int axis = 0; axis < D; ++axis) {
+      const V slope = weight * mix(dots, s, axis);
+      const V length = R::load(&plan.size[axis][s]);
+      R::store(&by_place[axis][s], call.relative() ? slope : slope * length);
+    }
+  }
+
+  // The dots times the shares of their corners; along the axis `slope`, times their derivatives.
+  INLINE V mix(const V* dots, int64_t s, int slope) const {
+    V left[corners];
+    for (int k = 0; k < corners; ++k) left[k] = dots[k];
+#pragma GCC unroll 3
+    for (int axis = D - 1; axis >= 0; --axis) {
+      V less = R::load(&plan.low[axis][s]), more = R::load(&plan.high[axis][s]);
+      if (axis == slope) {
+        const V spoilt = less - less;  // nan where the place is not finite
+        less = (load_index<A>(&plan.in_low[axis][s]) ? V{} - 1 : V{}) + spoilt;
+        more = (load_index<A>(&plan.in_high[axis][s]) ? V{} + 1 : V{}) + spoilt;
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k < (1 << axis); ++k) left[k] = less * left[2 * k] + more * left[2 * k + 1];
+    }
+    return left[0];
+  }
+
+  // From the gradients of softmax weights to those of logits.
+  void soften() {
+    A mean = 0;
+    for (int64_t s = 0; s < plan.samples; ++s) mean += plan.weights[s] * by_weight[s];
+    for (int64_t s = 0; s < plan.samples; ++s) by_weight[s] = plan.weights[s] * (by_weight[s] - mean);
+  }
+};
+
+template <int D, class A>
+void backward_range(const Call& call, int64_t begin, int64_t end) {
+  Slice<D, A> slice(call);
+  for (int64_t i = begin; i < end; ++i) slice.run(i / call.heads, i % call.heads);
+}
