@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from .. import launching
+from ..limits import GPU, of_axes
 from .operator import run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
-# sums in another order, in float32; half precision rounds the answer once
-tolerance = {torch.float32: 1e-4, torch.bfloat16: 2**-7, torch.float16: 2**-9}
+tolerance = GPU.tolerance
 lacking = launching.lacking()
 
 
@@ -26,17 +26,12 @@ def refusals(
     around: Tensor | None = None,
 ) -> list[str]:
     """Other devices, dtypes and numbers of axes; levels without a position."""
-    reasons = []
-    if value.device.type != "cuda":
-        reasons.append(f"needs CUDA tensors, got {value.device}")
-    if value.dtype not in tolerance:
-        reasons.append(f"values of {value.dtype}")
-    if any(x is not None and x.dtype != torch.float32 for x in (places, around)):
-        reasons.append(f"places of {places.dtype}, not float32")
-    if weights.dtype not in tolerance:
-        reasons.append(f"weights of {weights.dtype}")
-    if places.shape[-1] not in (2, 3):
-        reasons.append(f"{places.shape[-1]} axes, not 2 or 3")
+    reasons = [
+        *GPU.of_values(value, "values"),
+        *GPU.of_places(value, "places", places, around),
+        *GPU.of_weights(value, weights, "weights"),
+        *of_axes(places.shape[-1], (2, 3)),
+    ]
     if value.shape[1] >= 2**31 or not all(prod(shape) for shape in shapes):
         reasons.append("2^31 positions, or a level without one")
     return reasons

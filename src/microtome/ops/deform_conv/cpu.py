@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 
 from .. import library
-from ..deform_attn.cpu import tolerance
+from ..limits import CPU, of_axes
 from .operator import run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
+tolerance = CPU.tolerance
 lacking = library.lacking()
 
 
@@ -25,18 +25,12 @@ def refusals(
     softmax: bool = False,
 ) -> list[str]:
     """Other devices, dtypes and numbers of axes; values without a pixel."""
-    reasons = []
-    exact = torch.float64 if value.dtype == torch.float64 else torch.float32
-    if value.device.type != "cpu":
-        reasons.append(f"needs CPU tensors, got {value.device}")
-    if value.dtype not in tolerance:
-        reasons.append(f"values of {value.dtype}")
-    if offsets.dtype != exact:
-        reasons.append(f"offsets of {offsets.dtype} where sums are {exact}")
-    if modulation.dtype not in (exact, value.dtype):
-        reasons.append(f"modulation of {modulation.dtype} for values of {value.dtype}")
-    if offsets.shape[-1] not in (2, 3):
-        reasons.append(f"{offsets.shape[-1]} axes, not 2 or 3")
+    reasons = [
+        *CPU.of_values(value, "values"),
+        *CPU.of_places(value, "offsets", offsets),
+        *CPU.of_weights(value, modulation, "modulation"),
+        *of_axes(offsets.shape[-1], (2, 3)),
+    ]
     if not 0 < prod(value.shape[1:-2]) < 2**31:
         reasons.append("a value without a pixel, or with 2^31")
     return reasons

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import launching
-from ..deform_attn.gpu import tolerance
+from ..limits import GPU, of_axes
 from .operator import run
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
+tolerance = GPU.tolerance
 lacking = launching.lacking()
 
 
@@ -29,17 +30,12 @@ def refusals(
     softmax: bool = False,
 ) -> list[str]:
     """Other devices, dtypes and numbers of axes; values without a pixel."""
-    reasons = []
-    if value.device.type != "cuda":
-        reasons.append(f"needs CUDA tensors, got {value.device}")
-    if value.dtype not in tolerance:
-        reasons.append(f"values of {value.dtype}")
-    if offsets.dtype != torch.float32:
-        reasons.append(f"offsets of {offsets.dtype}, not float32")
-    if modulation.dtype not in tolerance:
-        reasons.append(f"modulation of {modulation.dtype}")
-    if offsets.shape[-1] not in (2, 3):
-        reasons.append(f"{offsets.shape[-1]} axes, not 2 or 3")
+    reasons = [
+        *GPU.of_values(value, "values"),
+        *GPU.of_places(value, "offsets", offsets),
+        *GPU.of_weights(value, modulation, "modulation"),
+        *of_axes(offsets.shape[-1], (2, 3)),
+    ]
     if not 0 < prod(value.shape[1:-2]) < 2**31:
         reasons.append("a value without a pixel, or with 2^31")
     return reasons

@@ -8,25 +8,18 @@ import torch
 from torch import Tensor
 
 from .. import launching
+from ..limits import GPU, of_axes
 from .operator import run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
-# sums in another order, in float32; half precision rounds the answer once
-tolerance = {torch.float32: 1e-4, torch.bfloat16: 2**-7, torch.float16: 2**-9}
+tolerance = GPU.tolerance
 lacking = launching.lacking()
 
 
 def refusals(maps: Tensor, *others: Any) -> list[str]:
     """Other devices, dtypes and numbers of axes."""
-    reasons = []
-    if maps.device.type != "cuda":
-        reasons.append(f"needs CUDA tensors, got {maps.device}")
-    if maps.dtype not in tolerance:
-        reasons.append(f"maps of {maps.dtype}")
-    if maps.ndim > 5:
-        reasons.append(f"{maps.ndim - 2} axes are more than 3")
-    return reasons
+    return GPU.of_values(maps, "maps") + of_axes(maps.ndim - 2, (1, 2, 3))
 
 
 def _pool(*args: Any) -> Tensor:
