@@ -124,6 +124,23 @@ def test_a_volume_constant_along_z_gives_the_image(positions, tmp_path):
     assert_slices_agree(plane, volume, depth=32)
 
 
+@pytest.mark.parametrize("grid", [(8, 16), (8, 8, 16)])
+def test_separable_positions_are_added(grid):
+    """A vector for each place along each axis, or their sum for each token."""
+    sizes = {**SMALL, "in_channels": 1, "grid": grid, "spatial_dims": len(grid)}
+    apart = Hiera(positions="separable", **sizes).eval()
+    for value in apart.pos_embed:
+        nn.init.normal_(value)
+    together = Hiera(**sizes).eval()
+    total = sum(value.expand(-1, -1, *grid) for value in apart.pos_embed)
+    assert [value.numel() // 8 for value in apart.pos_embed] == [*grid]
+    state = {k: v for k, v in apart.state_dict().items() if "pos_embed" not in k}
+    together.load_state_dict({**state, "pos_embed.0": total})
+    image = torch.randn(1, 1, *[4 * n for n in grid])
+    with torch.no_grad():
+        close(apart(image), together(image), 1e-5)
+
+
 @pytest.mark.parametrize("file, ours", [("absolute", "separable"), ("separable", "absolute")])
 @pytest.mark.parametrize("axes", [2, 3])
 def test_positions_of_the_other_kind_are_refused(file, ours, axes, tmp_path):
@@ -149,3 +166,5 @@ def test_what_does_not_fit_says_so():
         Hiera((1, 1))
     with pytest.raises(ValueError, match="3 heads do not divide 8 channels"):
         Hiera(**SMALL, num_heads=3)
+    with pytest.raises(ValueError, match=r"expected a multiple of \[32, 32\]: pad it"):
+        Hiera(**SMALL)(torch.zeros(1, 3, 32, 40))

@@ -23,7 +23,7 @@ from ..layers import (
 from ..structures import Pyramid, PyramidSpec
 from ..weights import LoadReport, State, with_new_axes
 from .family import Family, Weights
-from .tokens import kept, spread, take
+from .tokens import check_divides, kept, spread, take
 
 __all__ = ["Hiera"]
 
@@ -137,8 +137,10 @@ class Hiera(Family):
         Dropped mask units are zeros before the patches are cut, since these overlap, and are not
         computed after.
 
-        Raises ValueError when `keep` does not keep equally many units of each image.
+        Raises ValueError when mask units do not divide the image, and when `keep` does not keep
+        equally many of each image.
         """
+        check_divides(self.spec.multiple, image)
         x = self.patch_embed(image if keep is None else image * self._pixels(keep))
         for positions in self.pos_embed:
             x = x + resize_cubic(positions, _or_one(positions, x.shape[2:]))

@@ -7,19 +7,15 @@ file or folder.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from timm.models import Eva, VisionTransformer
 from torch import Tensor, nn
 
-from ..files import sha256
 from ..structures import Pyramid, PyramidSpec
-from ..weights import weights_file
-from . import Backbone, Normalisation, TokenBackbone, Tokens
-from .published import HUB, NONE, Config, Published, came_from, statistics
+from . import TokenBackbone, Tokens
+from .published_backbone import PublishedBackbone
 from .tokens import kept, on_grid, take
 
 __all__ = ["PretrainedPyramid", "PretrainedViT"]
@@ -27,108 +23,25 @@ __all__ = ["PretrainedPyramid", "PretrainedViT"]
 _PLAIN = (VisionTransformer, Eva)
 
 
-class _Pretrained(Backbone):
-    """What the two classes share: their arguments, and what a blueprint says of them."""
-
-    found: Published
-    is_frozen = False
-
-    def _describe(
-        self, name: str, config: Config, normalisation: Normalisation | None, given: Any
-    ) -> None:
-        self.normalisation = normalisation or statistics(config, self.in_channels)
-        if len(self.normalisation.mean) not in (1, self.in_channels):
-            raise ValueError(
-                f"{self.in_channels} channels but {len(self.normalisation.mean)} means"
-            )
-        self.origin = came_from(name, self.found, config) if given is None else dict(given)
-
-    def _freeze(self, wanted: bool) -> None:
-        """Hold all weights fixed, and in evaluation: running statistics are weights too."""
-        self.is_frozen = wanted
-        if wanted:
-            self.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Frozen, it stays in evaluation."""
-        return super().train(mode and not self.is_frozen)
-
-    @property
-    def named_weights(self) -> dict[str, str] | None:
-        """Frozen weights that a file holds, by `name`, `sha256` and `path`."""
-        if not self.is_frozen or self.found.weights in (NONE, HUB):
-            return None
-        path = str(weights_file(self.found.weights).absolute())
-        return {"name": self.origin["name"], "sha256": self.origin["sha256"], "path": path}
-
-    def refill(self, path: Path) -> None:
-        """Load the file again that the weights came from.
-
-        Raises ValueError when it is another one.
-        """
-        if sha256(path) != self.origin.get("sha256"):
-            raise ValueError(f"{path}: not the file that this backbone was trained on")
-        self.found = self.found._replace(weights=str(path))
-        self.found.fill(self._network, self.found.outline(), self.in_channels)
-
-    @property
-    @abstractmethod
-    def _network(self) -> nn.Module:
-        """What timm made."""
-
-    def restated(self) -> dict[str, Any]:
-        """Say what was built, not where it was found: rebuilding needs no network and no file."""
-        return {
-            "name": self.found.architecture,
-            "weights": NONE,
-            "options": self.found.options,
-            "normalisation": self.normalisation,
-            "origin": self.origin,
-        }
-
-
-class PretrainedViT(_Pretrained, TokenBackbone):
+class PretrainedViT(PublishedBackbone, TokenBackbone):
     """A plain vision transformer of timm's: patches of any size, registers, rotary positions.
 
     Its one map has the stride of its patches. Position embeddings are resampled to any image size.
-
-    Args:
-        name: timm's name, `hf-hub:owner/name` or `local-dir:FOLDER`.
-        weights: `none`, `hub`, or a local file or folder.
-        in_channels: C of the images; published stems are adapted as timm does.
-        options: further arguments of timm's constructor, such as `depth` or `drop_path_rate`.
-        freeze: hold all weights fixed. Checkpoints then name the file they came from, instead of
-            holding a copy; see `docs/how-to/share.md`.
-        normalisation: the statistics its weights were trained with; timm's by default.
-        origin: where the weights came from; filled in by itself, and kept in blueprints.
-
-    Raises ValueError when the name is no plain vision transformer.
     """
 
-    def __init__(
-        self,
-        name: str,
-        weights: str = NONE,
-        in_channels: int = 3,
-        options: dict[str, Any] | None = None,
-        freeze: bool = False,
-        normalisation: Normalisation | None = None,
-        origin: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__()
-        self.found, self.in_channels = Published.find(name, weights, options), in_channels
-        outline = self.found.outline()
+    def _made(self, outline: Any) -> Any:
         if not isinstance(outline, _PLAIN):
-            raise ValueError(f"{name} is not a plain vision transformer: take PretrainedPyramid")
-        vit = self.found.create(in_chans=in_channels, dynamic_img_size=True)
+            raise ValueError(
+                f"{self.found.architecture} is not a plain vision transformer: "
+                "take PretrainedPyramid"
+            )
+        vit = self.found.create(in_chans=self.in_channels, dynamic_img_size=True)
         vit.prune_intermediate_layers([len(vit.blocks) - 1], prune_norm=False)
-        self.found.fill(vit, outline, in_channels)
-        self.vit = vit
         patch = tuple(int(p) for p in vit.patch_embed.feat_ratio(as_scalar=False))
         self.depth, self.embed_dim, self.mask_unit = len(vit.blocks), vit.embed_dim, patch
         self.spec = PyramidSpec((vit.embed_dim,), (tuple(float(p) for p in patch),), patch)
-        self._describe(name, vit.pretrained_cfg, normalisation, origin)
-        self._freeze(freeze)
+        self.vit = vit
+        return vit
 
     @property
     def _network(self) -> nn.Module:
@@ -177,47 +90,23 @@ class PretrainedViT(_Pretrained, TokenBackbone):
         return picked.movedim(-3, 1) if self._own_positions else picked[:, None]
 
 
-class PretrainedPyramid(_Pretrained):
+class PretrainedPyramid(PublishedBackbone):
     """Any other model of timm's that gives feature maps: CNNs, Swin, PVT, hybrids.
 
     Where several maps have the same stride the deepest is taken. Channels and strides are measured
-    on a small image, not believed.
-
-    Args:
-        name: timm's name, `hf-hub:owner/name` or `local-dir:FOLDER`.
-        weights: `none`, `hub`, or a local file or folder.
-        in_channels: C of the images; published stems are adapted as timm does.
-        options: further arguments of timm's, such as `out_indices` (levels) or `drop_path_rate`.
-        freeze: hold all weights fixed. Checkpoints then name the file they came from, instead of
-            holding a copy; see `docs/how-to/share.md`.
-        normalisation: the statistics its weights were trained with; timm's by default.
-        origin: where the weights came from; filled in by itself, and kept in blueprints.
-
-    Raises ValueError for plain vision transformers and for models of one fixed image size.
+    on a small image, not believed; models of one fixed image size are refused.
     """
 
-    def __init__(
-        self,
-        name: str,
-        weights: str = NONE,
-        in_channels: int = 3,
-        options: dict[str, Any] | None = None,
-        freeze: bool = False,
-        normalisation: Normalisation | None = None,
-        origin: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__()
-        self.found, self.in_channels = Published.find(name, weights, options), in_channels
-        outline = self.found.outline()
+    def _made(self, outline: Any) -> Any:
         if isinstance(outline, _PLAIN):
-            raise ValueError(f"{name} is a plain vision transformer: take PretrainedViT")
+            raise ValueError(
+                f"{self.found.architecture} is a plain vision transformer: take PretrainedViT"
+            )
         self.net = self._build(outline)
-        self.found.fill(self.net, outline, in_channels)
         strides = self.net.feature_info.reduction()
         self.levels = tuple(i for i, s in enumerate(strides) if s not in strides[i + 1 :])
         self.spec = self._measured(max(strides))
-        self._describe(name, self.net.pretrained_cfg, normalisation, origin)
-        self._freeze(freeze)
+        return self.net
 
     @property
     def _network(self) -> nn.Module:
@@ -241,9 +130,7 @@ class PretrainedPyramid(_Pretrained):
         wanted = {"features_only": True, "in_chans": self.in_channels}
         if outline.pretrained_cfg.get("fixed_input_size"):
             try:
-                return self.found.create(
-                    **wanted, strict_img_size=False
-                )  # Swin takes any size then
+                return self.found.create(**wanted, strict_img_size=False)  # Swin: any size then
             except ValueError:  # others do not know the word, and may take any size nevertheless
                 pass
         try:

@@ -135,7 +135,9 @@ class _Block(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.relu(self.drop_path(self.branch(x)) + self.downsample(x))
+        y: Tensor = self.drop_path(self.branch(x))
+        y += self.downsample(x)  # in place: no norm or activation needs what it gave
+        out: Tensor = self.relu(y)
         return out
 
 

@@ -1,10 +1,22 @@
-"""Tokens that are kept, taken, and laid back on their grid."""
+"""Tokens that are cut from images, kept, taken, and laid back on their grid."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from . import Tokens
+
+
+def check_divides(multiple: Sequence[int], image: Tensor) -> None:
+    """Raise ValueError unless [B, C, *S] can be cut into whole units of `multiple` pixels."""
+    shape = image.shape[2:]
+    if any(size % unit for size, unit in zip(shape, multiple, strict=True)):
+        raise ValueError(
+            f"image of {[*shape]} pixels, expected a multiple of {[*multiple]}: pad it, as "
+            "ImageList.pad does"
+        )
 
 
 def kept(keep: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from ..structures import PyramidSpec
 from ..weights import LoadReport, State
 from . import TokenBackbone, Tokens
 from .family import Family, Weights
-from .tokens import kept, on_grid, take
+from .tokens import check_divides, kept, on_grid, take
 from .vit_weights import left_out, translated
 
 __all__ = ["ViT"]
@@ -145,11 +145,7 @@ class ViT(Family, TokenBackbone):
         Raises ValueError when it does not, and when patches do not divide the image;
         NotImplementedError when `keep` is given and blocks need the whole grid.
         """
-        if any(s % p for s, p in zip(image.shape[2:], self.spec.multiple, strict=True)):
-            raise ValueError(
-                f"image of {list(image.shape[2:])} pixels, expected a multiple of "
-                f"{list(self.spec.multiple)}: pad it, as ImageList.pad does"
-            )
+        check_divides(self.spec.multiple, image)
         if keep is not None and self.on_grid_only:
             raise NotImplementedError("windows and relative positions need all tokens of the grid")
         x: Tensor = self.patch_embed(image)
