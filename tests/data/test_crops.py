@@ -10,7 +10,7 @@ from drawn_samples import CLASSES, SPACINGS, assert_consistent, chance, make_sam
 from microtome.data.crops import RandomCrop, Resize
 from microtome.data.resizing import truth_at
 from microtome.geometry import Placement
-from microtome.structures import DataSample, Segmentation
+from microtome.structures import Boxes, DataSample, Instances, Segmentation
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -119,3 +119,10 @@ def test_objects_follow_the_scale(dims):
 def test_impossible_scales_are_refused(scales):
     with pytest.raises(ValueError, match=r"expected \[lowest, highest\] above 0"):
         RandomCrop(8, scales)
+
+
+def test_boxes_without_masks_follow_the_scale():
+    boxes = Boxes(torch.tensor([[2, 4, 6, 12]]))
+    sample = DataSample(torch.rand(1, 16, 32), Segmentation(None, Instances(torch.ones(1), boxes)))
+    out = Resize((32, 16))(sample, chance(), CLASSES).truth.instances
+    assert out.boxes.tensor.tolist() == [[4, 2, 12, 6]]

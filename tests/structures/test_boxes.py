@@ -54,6 +54,13 @@ def test_scaled_resized_expanded():
     assert ONE.expand((0, 1, 2)).tensor.tolist() == [[1, 1, 1, 4, 7, 11]]
 
 
+def test_placed_in_a_cut_and_enlarged_image():
+    """Half a pixel of the source a pixel, from (2, 4) on."""
+    boxes = Boxes(torch.tensor([[3.0, 5, 6, 20], [0, 0, 2, 4]]))
+    placed = boxes.place((2, 4), (0.5, 0.5), (16, 10)).tensor
+    assert placed.tolist() == [[2, 2, 8, 10], [0, 0, 0, 0]]
+
+
 def test_chosen():
     boxes = Boxes(drawn(3, 2))
     assert boxes[torch.tensor([True, False, True])].tensor.equal(boxes.tensor[[0, 2]])

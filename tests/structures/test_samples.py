@@ -120,6 +120,12 @@ class TestObjectsWithoutAClassMap:
         assert Segmentation(None, boxes_only).pad((10,) * dims, 255).classes is None
         assert Segmentation(None, objects(dims)).crop((slice(0, 3),) * dims).classes is None
 
+    def test_boxes_alone_follow_a_crop(self, dims):
+        boxes = Boxes(torch.tensor([[0, 1], [2, 8], [6, 7]]).repeat_interleave(dims, 1))
+        truth = Segmentation(None, Instances(torch.tensor([3, 4, 5]), boxes))
+        cut = truth.crop((slice(1, 5),) * dims).instances
+        assert cut.labels.tolist() == [4] and cut.boxes.tensor.tolist() == [[1] * dims + [4] * dims]
+
     def test_ids_survive_every_way(self, dims):
         whole = Segmentation(None, objects(dims))
         cut = whole.pad((10,) * dims, 255).crop((slice(1, 9),) * dims).to("cpu").instances

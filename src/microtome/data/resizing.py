@@ -50,4 +50,6 @@ def truth_at(truth: Segmentation, placement: Placement | None, shape: Shape) -> 
     if instances is not None and instances.masks is not None:
         maps = instances.masks.maps.movedim(0, -1)[at].movedim(-1, 0)
         instances = instances.follow(replace(instances.masks, maps=maps))
+    elif instances is not None:
+        instances = instances.within(placement.offset, placement.scale, shape)
     return Segmentation(classes, instances)

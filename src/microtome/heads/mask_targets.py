@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Classes, Segmentation
+from ..structures.nearest import at_points
 
 Task = Literal["semantic", "instance"]
 
@@ -69,10 +70,7 @@ class MaskTargets(NamedTuple):
 
     def values(self, points: Tensor) -> Tensor:
         """Values of the maps at points [P, D] in 0…1, of the nearest pixel: [layers, P]."""
-        flat = torch.zeros(len(points), dtype=torch.long, device=points.device)
-        for axis, size in enumerate(self.valid_mask.shape):
-            flat = flat * size + (points[:, axis] * size).long().clamp(0, size - 1)
-        return self.maps.flatten(1)[:, flat]
+        return at_points(self.maps, points)
 
 
 def _check(labels: Tensor, classes: Classes) -> None:

@@ -82,6 +82,16 @@ class Boxes(TensorTree):
         wider = self._values(pixels)
         return Boxes(torch.cat([self.low - wider, self.high + wider], 1))
 
+    def place(self, offset: PerAxis, scale: PerAxis, shape: PerAxis) -> Boxes:
+        """Follow a cut, and a resize, of the image; what lies outside is clipped off.
+
+        Args:
+            offset, scale: where a pixel of the new image was: `offset + scale * here`.
+            shape: of the new image.
+        """
+        start, step = self._values(offset).repeat(2), self._values(scale).repeat(2)
+        return Boxes((self.tensor - start) / step).clip(shape)
+
     def clip(self, shape: PerAxis) -> Boxes:
         """Clip to an image of `shape`."""
         return Boxes(torch.minimum(self.tensor.clamp(min=0), self._values(shape).repeat(2)))

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from .boxes import Boxes
+from ..geometry import Shape
+from .boxes import Boxes, PerAxis
 from .indexing import Index, positions
 from .label_layers import LabelLayers
 from .tensor_tree import TensorTree
@@ -78,6 +79,16 @@ class Instances(TensorTree):
             torch.cat(scores) if scores else None,
             LabelLayers.cat(masks) if masks else None,
         )
+
+    def within(self, offset: PerAxis, scale: PerAxis, shape: Shape) -> Instances:
+        """Objects known by their boxes only, after a cut or resize; see `Boxes.place`.
+
+        Objects of which nothing is left are dropped.
+        """
+        if self.boxes is None:
+            return self
+        boxes = self.boxes.place(offset, scale, shape)
+        return replace(self, boxes=boxes)[boxes.nonempty()]
 
     def follow(self, masks: LabelLayers) -> Instances:
         """The same objects after their masks were cut or moved; boxes, if any, are computed again.

@@ -15,7 +15,7 @@ from ..geometry import Region, Shape, window
 from ..ops.masks_to_boxes import masks_to_boxes
 from .bit_masks import BitMasks
 from .indexing import Index, positions
-from .nearest import nearest
+from .nearest import at_points, nearest
 from .tensor_tree import TensorTree
 
 
@@ -165,10 +165,7 @@ class LabelLayers(TensorTree):
 
     def sample(self, points: Tensor) -> Tensor:
         """[K, P] the numbers at points [P, D]: 0…1 from border to border, array order, nearest."""
-        flat = torch.zeros(len(points), dtype=torch.long, device=points.device)
-        for axis, size in enumerate(self.maps.shape[1:]):
-            flat = flat * size + (points[:, axis] * size).long().clamp(0, size - 1)
-        return self.maps.flatten(1)[:, flat]
+        return at_points(self.maps, points)
 
     def resize(self, shape: Shape) -> LabelLayers:
         """Take the nearest pixel; objects keep their numbers, even those without a pixel left."""

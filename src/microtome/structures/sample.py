@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..geometry import Placement, Region, Shape, Spacing, window
+from ..geometry import Placement, Region, Shape, Spacing, extent, window
 from .instances import Instances
 from .tensor_tree import TensorTree
 
@@ -31,10 +31,15 @@ class Segmentation(TensorTree):
     parts: ClassVar[Mapping[str, Any]] = {"instances": Instances}
 
     def crop(self, region: Region) -> Segmentation:
-        """Cut a region out; objects without a pixel left are dropped, boxes follow the masks."""
+        """Cut a region out, its slices having a start and a stop.
+
+        Objects without a pixel left are dropped; boxes follow the masks, if there are any.
+        """
         cut = self.instances
         if cut is not None and cut.masks is not None:
             cut = cut.follow(cut.masks.crop(region))
+        elif cut is not None:
+            cut = cut.within([s.start for s in region], [1] * len(region), extent(region))
         return Segmentation(
             None if self.classes is None else self.classes[region],
             cut,
