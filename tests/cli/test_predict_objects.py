@@ -1,0 +1,51 @@
+"""`microtome predict` with a model that finds objects."""
+
+import csv
+import json
+from functools import partial
+
+import pytest
+
+from microtome.backbones.unet import UNet
+from microtome.cli import main
+from microtome.data.image_dataset import ManifestDataset
+from microtome.heads.mask2former import Mask2Former
+from microtome.models import Segmenter, Usage
+
+
+@pytest.fixture
+def classes(tissue):
+    return ManifestDataset(str(tissue), "test").classes
+
+
+@pytest.fixture
+def model(classes, tmp_path):
+    """Not trained: what it finds is of no interest, but it finds something."""
+    small = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2}
+    head = partial(
+        Mask2Former, task="instance", num_queries=8, num_points=16, min_score=0.0, **small
+    )
+    backbone = UNet(net="BasicUNet", out_channels=8, options={"features": [8, 8, 8, 8, 8, 8]})
+    segmenter = Segmenter(backbone, head, classes)
+    segmenter.usage = Usage(tile=64)
+    segmenter.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_formats_are_chosen(model, classes, tissue, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["predict", "--ckpt_path", model, "--input", tissue, "--output", out]
+    words += ["--device", "cpu", "--objects"]
+    assert main([*map(str, words), "tif,xml"]) == 2
+    assert "no format xml; choose of tif, zarr" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*map(str, words), "tif,geojson,coco"]) == 0
+    names = sorted(path.name for path in (out / "instances").iterdir())
+    ends = ("coco.json", "csv", "geojson", "tif")
+    assert names == [f"tissue_000{i}.{end}" for i in (8, 9) for end in ends]
+    rows = list(csv.DictReader((out / "objects.csv").read_text().splitlines()))
+    features = json.loads((out / "instances" / "tissue_0008.geojson").read_text())["features"]
+    assert len(features) == sum(row["image"] == "tissue_0008" for row in rows) > 0
+    assert {row["class"] for row in rows} <= set(classes.names)
+    said = capsys.readouterr().out
+    assert "2 images predicted" in said and "AP_dsb@0.5" in said
