@@ -439,6 +439,10 @@ def test_labels_may_be_a_store_and_a_folder_of_other_files_is_no_folder_of_masks
     entry = {"image_path": "a.png", "labels_path": "l.zarr"}
     (truth,) = truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path).values()
     np.testing.assert_array_equal(truth.instances.masks.id_maps()[0], ids.astype(np.int64))
+    zarr.create_array(str(tmp_path / "m.zarr"), data=(ids > 0) * np.uint64(2**63))
+    entry["labels_path"] = "m.zarr"
+    with pytest.raises(ImageReadError, match=r"m\.zarr: holds the number .*; objects go up"):
+        truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path)
     entry["labels_path"] = "masks"
     (truth,) = truths({"num_classes": 2, "data": {"test": [entry]}}, tmp_path).values()
     assert len(truth.instances) == 0 and not truth.classes.any(), "no mask, no object"

@@ -25,6 +25,8 @@ def numbered(file: Path, shape: Shape, encoding: LabelsEncoding) -> LabelLayers:
     Raises ImageReadError for what cannot be read or has another shape.
     """
     values = read_map(file, shape)
+    if values.max(initial=0) > np.iinfo(np.int64).max:
+        raise ImageReadError(file, f"holds the number {values.max()}; objects go up to 2^63 - 1")
     if encoding == "components":
         values = label(values, background=0, connectivity=values.ndim)
     return LabelLayers.from_ids(torch.from_numpy(values.astype(np.int64)))
