@@ -58,9 +58,10 @@ LABELS = [
 def fill(engine):
     sqlite = engine.dialect.name == "sqlite"
     moment = "TIMESTAMP" if sqlite else "TIMESTAMP WITH TIME ZONE"
+    text = "TEXT" if sqlite else 'TEXT COLLATE "en-x-icu"'  # a < E in its order
     create = (
         f"CREATE TABLE images (img_id INTEGER PRIMARY KEY, img_path TEXT, t INTEGER, z INTEGER, "
-        f"y INTEGER, x INTEGER, stage TEXT, snr DOUBLE PRECISION, frames INTEGER, good BOOLEAN, "
+        f"y INTEGER, x INTEGER, stage {text}, snr DOUBLE PRECISION, frames INTEGER, good BOOLEAN, "
         f"taken {moment}, notes JSON, made TIMESTAMP)",
         "CREATE TABLE labels (label_id INTEGER PRIMARY KEY, img_id INTEGER, label_path TEXT, "
         "t0 INTEGER, t1 INTEGER, z INTEGER, y INTEGER, x INTEGER, kind TEXT)",
