@@ -35,7 +35,7 @@ class Listed(NamedTuple):
 
 
 class Coco(NamedTuple):
-    """One file. Annotations stay text until they are asked for: a tenth of the memory.
+    """One file. Annotations stay text until they are asked for: a quarter of the memory.
 
     Attributes:
         file: where it lies.
