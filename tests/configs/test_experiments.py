@@ -161,10 +161,12 @@ def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, cap
 
 
 HELD_OUT = {"ade20k": "val"}  # it is published without the masks of its test images
+HEAD = "model.segmenter.init_args.head"
 PARTNERS = {  # options that only go together
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
     "loss=ce_dice_balanced": ["model/head=dense"],
+    "metrics=pq": ["model/head=mask2former_tiny", f"{HEAD}.init_args.task=instance"],
     "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
 }
 OPTIONS = [

@@ -34,6 +34,8 @@ PANELS = {
         Curve("val/miou", "mIoU", BLUE, max),
         Curve("val/mean_dice", "Dice", ORANGE, max),
         Curve("val/pixel_accuracy", "pixel accuracy", GREEN, max),
+        Curve("val/pq", "PQ of objects", BLUE, max),
+        Curve("val/ap_dsb@0.5", "AP (DSB) of objects at 0.5", ORANGE, max),
     ),
     "Learning rate": (Curve("lr", "", BLUE),),
     "Seconds per epoch": (Curve("seconds", "", BLUE),),
@@ -46,8 +48,8 @@ def curves(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
 
     Args:
         history: a row per epoch: `epoch` counted from 0 and any of `train/loss, val/loss,
-            val/miou, val/mean_dice, val/pixel_accuracy, lr, seconds`. Rows may lack a key, as
-            epochs without validation do.
+            val/miou, val/mean_dice, val/pixel_accuracy, val/pq, val/ap_dsb@0.5, lr, seconds`. Rows
+            may lack a key, as epochs without validation do.
         path: where to write.
 
     The best validation figures are ringed. It uses no global state of matplotlib, so that it can

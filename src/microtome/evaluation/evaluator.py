@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from ..structures import Classes, Segmentation
@@ -16,11 +17,14 @@ class Evaluator:
     """Pools the pixels of many images and scores them.
 
     Attributes:
+        main: the number that says most.
         classes: the class table.
         matrix: the pooled confusion matrix; it sums itself up over processes.
         rows: for each image its name and its own `miou`, `mean_dice` and `pixel_accuracy`; the
             images of this process only.
     """
+
+    main = "miou"
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
@@ -49,6 +53,12 @@ class Evaluator:
             name = str(len(self.rows)) if given is None else next(given)
             own = scores(self.matrix(found, true.to(found.device)), self.classes.names)
             self.rows.append((name, {key: own[key] for key in ROW}))
+
+    @property
+    def numbers(self) -> list[str]:
+        """What `evaluate` will give."""
+        count = self.classes.num_classes
+        return list(scores(torch.zeros(count, count), self.classes.names))
 
     def evaluate(self) -> dict[str, float]:
         """The numbers of all images together, as `confusion.scores` names them."""

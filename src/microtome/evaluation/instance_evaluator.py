@@ -47,12 +47,15 @@ class InstanceEvaluator:
     """Pools the objects of many images and scores them.
 
     Attributes:
+        main: the number that says most.
         classes: the class table; numbers are given for its things, or for all classes where it
             names no things.
         tally: the pooled counts; they sum themselves up over processes.
         rows: for each image its name and its own numbers whatever the class; the images of this
             process only.
     """
+
+    main = "pq"
 
     def __init__(self, classes: Classes, thresholds: Sequence[float] = THRESHOLDS) -> None:
         self.classes = classes
@@ -84,6 +87,13 @@ class InstanceEvaluator:
             name = str(len(self.rows)) if given is None else next(given)
             own = self.tally(found, true.to(found.labels.device), ignored)
             self.rows.append((name, instance_scores(own, {}, self.tally.thresholds)))
+
+    @property
+    def numbers(self) -> list[str]:
+        """What `evaluate` will give."""
+        thresholds = self.tally.thresholds
+        empty = Tally.empty(self.classes.num_classes, len(thresholds))
+        return list(instance_scores(empty, self._counted(), thresholds))
 
     def evaluate(self) -> dict[str, float]:
         """The numbers of all images together, as `instance_scores` names them."""

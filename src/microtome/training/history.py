@@ -88,7 +88,7 @@ def in_words(row: Row, max_epochs: int | None) -> str:
     """One line: where the run stands and its most telling figures."""
     of = f"/{max_epochs}" if max_epochs and max_epochs > 0 else ""
     shown = [f"epoch {int(row['epoch']) + 1}{of}", f"step {int(row['step'])}"]
-    for key in ("train/loss", "val/loss", "val/miou", "val/mean_dice"):
+    for key in ("train/loss", "val/loss", "val/miou", "val/mean_dice", "val/pq"):
         if key in row and not math.isnan(row[key]):
             shown.append(f"{key} {row[key]:.4f}")
     return "  ".join([*shown, f"lr {row['lr']:.2e}", f"{row['seconds']:.1f} s"])

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..data.datamodule import DataModule
 from ..data.sampling import dice
 from ..data.stores import ArraySource
-from ..evaluation import Evaluator
+from ..evaluation import Evaluator, InstanceEvaluator
 from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
@@ -76,20 +76,24 @@ class TrainingModule(L.LightningModule):
         self.seed, self.checkpointing = seed, checkpointing
         if checkpointing and not recompute_blocks(segmenter):
             raise ValueError("checkpointing: this model has no blocks that could be computed again")
-        self.evaluator = Evaluator(segmenter.classes)
-        self.confusion = self.evaluator.matrix  # a submodule, so that it follows to the device
+        self.evaluator: Evaluator | InstanceEvaluator
+        if segmenter.head.scored:
+            self.evaluator = pixels = Evaluator(segmenter.classes)
+            self.counts = pixels.matrix  # a submodule, so that it follows to the device
+        else:
+            self.evaluator = objects = InstanceEvaluator(segmenter.classes)
+            self.counts = objects.tally
 
     def learn_about(self, data: DataModule) -> None:
         """Before training: how images are read, what is in them, whether the model takes them.
 
         Raises ValueError when an image does not fit the model, when the optimiser refuses its
-        arguments, and for a head whose answers cannot be put together from tiles; and what
-        transforms raise.
+        arguments, and for objects that are to be predicted in mode `resize`; and what transforms
+        raise.
         """
-        if not self.model.head.scored:
+        if self.tiling.mode == "resize" and not self.model.head.scored:
             raise ValueError(
-                "runs are validated tile by tile, and a head that answers with objects cannot be: "
-                "take `task: semantic`, or train in Python and use Segmenter.predict_samples"
+                "mode: a head that answers with objects is validated in `sliding` tiles"
             )
         build_optimizer(self.make_optimizer, self._groups())
         self.model.usage = self.model.usage._replace(**data.usage())
@@ -97,7 +101,13 @@ class TrainingModule(L.LightningModule):
             self.model.set_statistics(*data.statistics())
         self.model.head.learn_frequencies(*data.frequencies())
         for samples in data.splits.values():
-            self.model.prepare([samples[0]])
+            first = samples[0]
+            self.model.prepare([first])
+            if not self.model.head.scored and first.truth and first.truth.instances is None:
+                raise ValueError(
+                    f"{first.meta.get('name')}: the head answers with objects, and the truth has "
+                    "none: name maps of object numbers (`labels`) in the manifest"
+                )
 
     def on_train_batch_start(self, batch: Sequence[DataSample], batch_idx: int) -> None:
         """Seed the model's own chance (drop-path, sampled points): there is no state to save."""
@@ -151,8 +161,10 @@ class TrainingModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log what the evaluator counted."""
         metrics = {f"val/{k}": v for k, v in self.evaluator.evaluate().items()}
-        self.log_dict(metrics, sync_dist=True)  # equal on all ranks: the matrix was summed
-        self.log("val_miou", metrics["val/miou"], prog_bar=True, logger=False, sync_dist=True)
+        self.log_dict(metrics, sync_dist=True)  # equal on all ranks: counts are summed
+        main = self.evaluator.main
+        shown = metrics[f"val/{main}"]
+        self.log(f"val_{main}", shown, prog_bar=True, logger=False, sync_dist=True)
         self.evaluator.reset()
 
     def configure_optimizers(self) -> Any:

@@ -60,7 +60,10 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
     parser.add_argument("--seed", type=int, default=0, help="determines every random choice")
     parser.add_argument(
-        "--monitor", type=str, default="val/miou", help="the metric of the best checkpoint"
+        "--monitor",
+        type=str | None,
+        default=None,
+        help="the metric of the best checkpoint; val/miou or, of objects, val/pq if not given",
     )
     parser.add_argument(
         "--ckpt_path", type=str | None, default=None, help="start from: a file, or `last`"

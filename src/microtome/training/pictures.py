@@ -59,14 +59,15 @@ class SamplePictures(Callback):
     def _draw(
         self, sample: DataSample, result: Segmentation, module: TrainingModule, path: Path
     ) -> None:
-        assert result.classes is not None
-        truth = sample.truth.classes if sample.truth else None
+        truth = None if sample.truth is None else sample.truth.to("cpu").with_classes().classes
+        found = result.with_classes().classes
+        assert found is not None
         picture = overlay(
             sample.image.cpu(),
-            result.classes,
+            found,
             module.model.classes,
             title=str(sample.meta.get("name", "")),
-            truth=None if truth is None else truth.cpu(),
+            truth=truth,
             spacing=sample.spacing,
         )
         with whole(path) as part:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer, seed_everything
@@ -16,7 +15,6 @@ from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..data.datamodule import DataModule
-from ..evaluation import scores
 from ..files import whole
 from ..models.frozen import State
 from .advice import advising
@@ -94,7 +92,7 @@ def _fit(
 ) -> Run:
     with refusing():
         built.model.learn_about(built.data)
-        _check_monitor(built.monitor, built.data)
+        built.monitor = resolved["monitor"] = _monitor(built.monitor, built.model)
     data = resolved["data"]  # a checkpoint is used from other folders too
     data["init_args"] = built.data.located(data["init_args"])
     trial = bool(built.trainer.fast_dev_run)
@@ -182,13 +180,14 @@ def _inspect(data: DataModule, config: dict[str, Any]) -> None:
         raise ConfigError(report.text())
 
 
-def _check_monitor(monitor: str, data: DataModule) -> None:
+def _monitor(given: str | None, module: TrainingModule) -> str:
     """Refuse a metric that no epoch will have, before an epoch is spent on finding out."""
-    count = data.classes.num_classes
-    known = scores(torch.zeros(count, count), data.classes.names)
-    names = ["train/loss", "val/loss", *(f"val/{key}" for key in known)]
-    if monitor not in names:
-        raise ValueError(f"monitor: expected one of {', '.join(names)}, got {monitor!r}")
+    if given is None:
+        return f"val/{module.evaluator.main}"
+    names = ["train/loss", "val/loss", *(f"val/{key}" for key in module.evaluator.numbers)]
+    if given not in names:
+        raise ValueError(f"monitor: expected one of {', '.join(names)}, got {given!r}")
+    return given
 
 
 def _figures(trainer: Trainer) -> dict[str, float]:
