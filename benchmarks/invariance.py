@@ -28,8 +28,8 @@ from microtome.testing.known_objects import (
 
 from .stitching import CELL
 
-SHAPE, LARGEST = (128, 256, 256), 32
-OVERLAPS = (0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48)
+SHAPE, LARGEST, TILE = (64, 160, 160), 32, 70
+OVERLAPS = (0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44)
 LARGE = (512, 1024, 1024)
 
 
@@ -69,7 +69,7 @@ def curve(picture: Path) -> None:
     for (name, model), style in zip(models.items(), ("o-", "s-", "^-"), strict=True):
         errors = []
         for overlap in OVERLAPS:
-            found = predict(BlankImage(SHAPE), model, tile=96, overlap=overlap).instances
+            found = predict(BlankImage(SHAPE), model, tile=TILE, overlap=overlap).instances
             assert found is not None and found.masks is not None
             errors.append(1 - panoptic_quality(found.masks.maps[0].numpy(), ids))
         print(name, dict(zip(OVERLAPS, np.round(errors, 4).tolist(), strict=True)), flush=True)

@@ -65,7 +65,8 @@ class Spool:
         if not file.is_file():
             return None
         with np.load(file, allow_pickle=False) as held:
-            runs = Runs(held["values"], held["ends"].astype(np.int64), self.grid.tile)
+            values, ends = held["values"].astype(np.int32), held["ends"].astype(np.int64)
+            runs = Runs(values, ends, self.grid.tile)
             return Fragments(runs, held["rows"])
 
     def scores(self, number: int) -> Tensor | None:
