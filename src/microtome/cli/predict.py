@@ -19,6 +19,7 @@ TIFF for volumes) or, of models that find objects, OUTPUT/instances and objects.
 predictions_overlays (pictures with a legend), metrics.json (for images with masks) and errors.json
 (for images that failed). Settings that are not given are those of the training run. Run again, it
 goes on where it stopped. Exit code 1 when some images failed, 2 when nothing was started."""
+OVERLAP = "what the next tile repeats: below 1 a part, from 1 on as much; one or one per axis"
 OBJECTS = "of objects: tif, zarr, csv, parquet, coco, geojson (default: tif,csv)"
 
 
@@ -26,6 +27,7 @@ def main(verb: str, args: list[str]) -> int:
     """Parse, load, predict, report."""
     given = _parser(verb).parse_args(args)
     from ..data.records import Reading
+    from ..data.stores import ImageReadError
     from ..files import CorruptFileError
     from ..inference.batch import predict_files
     from ..inference.inputs import find_inputs
@@ -37,6 +39,10 @@ def main(verb: str, args: list[str]) -> int:
         model = load_segmenter(given.ckpt_path, weights=given.weights).to(_device(given.device))
         tiling = _tiling(model, given)
         usage = model.usage
+        if given.store:
+            from .predict_store import predict_store
+
+            return predict_store(model.eval(), given, tiling, _identity(given.ckpt_path))
         reading = Reading(usage.channels, usage.levels, given.spacing_um)
         inputs = find_inputs(given.input, model.classes, reading, given.split)
         _check_channels(model, inputs.images.reading)
@@ -52,7 +58,7 @@ def main(verb: str, args: list[str]) -> int:
                 overwrite=given.overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    except (ValueError, OSError, CorruptFileError) as error:
+    except (ValueError, OSError, CorruptFileError, ImageReadError) as error:
         return refuse(str(error))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -69,11 +75,14 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--output", type=Path, required=True, metavar="DIR", help="where to write")
     add("--split", default="test", help="of a JSON manifest (default: test)")
     add("--mode", choices=("sliding", "resize"), help="tiles, or the whole image resized to one")
-    add("--tile", type=int, metavar="PIXELS", help="pixels per axis of a tile")
-    add("--overlap", type=float, metavar="0…1", help="part of a tile that the next one repeats")
+    add("--tile", type=float, nargs="+", metavar="SIZE", help="of a tile, one or one per axis")
+    add("--overlap", type=float, nargs="+", metavar="SIZE", help=OVERLAP)
+    add("--unit", choices=("px", "um"), default="px", help="of --tile and --overlap (default: px)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
+    add("--store", action="store_true", help="one image of any size, into OME-Zarr, tile by tile")
+    add("--workers", type=int, default=0, metavar="N", help="further processes, with --store")
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     add("--overwrite", action="store_true", help="predict again what is already there")
@@ -100,9 +109,21 @@ def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:
     from ..inference import Tiling
 
     usage = model.usage
-    said = {"mode": given.mode, "tile": given.tile, "overlap": given.overlap}
+    said = {"mode": given.mode, "tile": _one(given.tile), "overlap": _one(given.overlap)}
     trained = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size)
+    if given.unit != "px":
+        if given.tile is None:
+            raise ValueError("--unit um says how large --tile is: give that, too")
+        said["unit"] = given.unit
     return trained._replace(**{k: v for k, v in said.items() if v is not None}).checked()
+
+
+def _one(sizes: list[float] | None) -> float | list[float] | None:
+    """A single value stands for all axes; whole numbers are said as such."""
+    if sizes is None:
+        return None
+    whole = [int(s) if s == int(s) else s for s in sizes]
+    return whole[0] if len(whole) == 1 else whole
 
 
 def _check_channels(model: Segmenter, reading: Reading) -> None:

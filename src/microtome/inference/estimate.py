@@ -23,6 +23,7 @@ class Estimate(NamedTuple):
     """What a prediction will take.
 
     Attributes:
+        objects: whether the model answers with objects.
         tiles: how many.
         seconds: in all, if other tiles are like those in the middle.
         memory: bytes, the most that this process held so far; 0 where that is not known.
@@ -30,6 +31,7 @@ class Estimate(NamedTuple):
         disk: bytes for what waits to be put together.
     """
 
+    objects: bool
     tiles: int
     seconds: float
     memory: int
@@ -72,7 +74,7 @@ def estimate(source: Source, model: Predicts, tiling: Tiling, workers: int = 0) 
     waiting = _band(grid) if scored else len(grid)
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     total = len(grid) * seconds / max(1, workers)
-    return Estimate(len(grid), total, _peak_memory(), gpu, int(waiting * size))
+    return Estimate(not scored, len(grid), total, _peak_memory(), gpu, int(waiting * size))
 
 
 def _keep(run: TileRun, spool: Spool, numbers: range) -> bool:

@@ -111,10 +111,11 @@ class TruthReader:
         region = tuple(slice(a, a + n) for a, n in zip(start, sample.shape, strict=True))
         seen = self.truth.read(region)
         self._blind(seen, region)
-        ids, dense = np.unique(np.append(seen, 0), return_inverse=True)
-        local = np.random.default_rng([self.seed, *start]).permutation(len(ids) - 1) + 1
-        maps = np.append(0, local).astype(np.int32)[dense[:-1]].reshape(seen.shape)
-        ids = ids[1:][np.argsort(local)]
+        ids = np.flatnonzero(np.bincount(seen.ravel())[1:]) + 1
+        ids = np.random.default_rng([self.seed, *start]).permutation(ids)
+        local = np.zeros(int(ids.max(initial=0)) + 1, np.int32)
+        local[ids] = np.arange(1, len(ids) + 1)
+        maps = local[seen]
         return Segmentation(instances=instances_of(maps, ids))
 
     def _blind(self, seen: Ids, region: Region) -> None:
