@@ -14,7 +14,7 @@ from microtome.blueprint import build
 from microtome.cli import main
 from microtome.cli.compose import PACKAGED
 from microtome.data.synthetic import write_nuclei
-from real_layouts import write_ade20k, write_embryos, write_lunghist700
+from real_layouts import write_ade20k, write_embryos, write_lunghist700, write_mask_folders
 
 QUICK = [
     "trainer.max_epochs=1",
@@ -53,6 +53,7 @@ def layouts(tissue, tmp_path):
             "model.checkpointing=false",
         ],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
+        "nuclei_mask2former": lambda: _single_nuclei(tmp_path),
     }
 
 
@@ -97,6 +98,15 @@ def _embryos(folder):
         "data.init_args.crops_per_image=1",
         "data.init_args.crop=[8,32,32]",
         "model.tile=[8,32,32]",
+    ]
+
+
+def _single_nuclei(folder):
+    return [
+        f"data.init_args.manifest.folders.images={write_mask_folders(folder, count=8)}",
+        "model.segmenter.init_args.head.init_args.num_queries=8",
+        "data.init_args.crops_per_image=1",
+        *CROPS,
     ]
 
 
