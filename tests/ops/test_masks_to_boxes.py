@@ -6,7 +6,8 @@ import torch
 from skimage.measure import regionprops
 from torchvision.ops import masks_to_boxes as torchvision_boxes
 
-from microtome.ops.masks_to_boxes import masks_to_boxes
+from microtome.ops.masks_to_boxes import BACKENDS, masks_to_boxes
+from microtome.testing import BackendContract
 
 
 def blobs(dims, count, seed=0):
@@ -16,6 +17,26 @@ def blobs(dims, count, seed=0):
         corner = [rng.integers(0, s - 3) for s in labels.shape]
         labels[tuple(slice(c, c + rng.integers(1, 4)) for c in corner)] = number
     return labels
+
+
+class TestMasksToBoxes(BackendContract):
+    name = "masks_to_boxes"
+    backends = BACKENDS
+    dtypes = (torch.int32,)
+
+    def call(self, *args):
+        return masks_to_boxes(*args)
+
+    def make(self, spatial_dims, dtype):
+        return torch.tensor(blobs(spatial_dims, 6))[None].to(dtype), 6
+
+    def empty(self, spatial_dims):
+        return torch.zeros(1, *[4] * spatial_dims, dtype=torch.int32), 0
+
+
+def test_torch_finds_no_fault_in_the_operator():
+    args = torch.tensor(blobs(2, 6))[None], 6
+    torch.library.opcheck(torch.ops.microtome.masks_to_boxes.default, args)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

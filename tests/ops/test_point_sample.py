@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 from transformers.models.mask2former.modeling_mask2former import sample_point
 
 from microtome.ops import using
-from microtome.ops.point_sample import BACKENDS, point_sample
+from microtome.ops.point_sample import BACKENDS, point_sample, reference
 from microtome.testing import OperatorContract
 
 SHAPE = (3, 4, 5)
@@ -65,6 +65,21 @@ def test_it_is_scipys_interpolation(dims, mode, order):
         how = {"order": order, "mode": "grid-constant"}
         theirs = [map_coordinates(m.numpy(), pixels, **how) for m in maps[i]]
         np.testing.assert_allclose(ours[i].numpy(), np.stack(theirs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_rows_give_the_same_where_gradients_need_one_order(dims, mode):
+    """What GPUs compute under deterministic algorithms, run here."""
+    maps, points = arguments(dims)
+    points[0, 1, -1] = torch.nan
+    leaves = maps.requires_grad_(), points.requires_grad_()
+    pairs = []
+    for run in (reference.by_rows, reference.run):
+        out = run(*leaves, mode)
+        pairs.append((out, *torch.autograd.grad(out[:, 0].nansum() + out[1].sum(), leaves)))
+    for ours, theirs in zip(*pairs, strict=True):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)
 
 
 def test_points_are_in_array_order():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +14,8 @@ _MOST_AXES = 3  # of grid_sample
 def run(maps: Tensor, points: Tensor, mode: str = "linear") -> Tensor:
     """[B, C, *S] and [B, P, D] -> [B, C, P]."""
     dtype = torch.promote_types(maps.dtype, points.dtype)
+    if maps.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return by_rows(maps.to(dtype), points.to(dtype), mode).to(maps.dtype)
     grid = grid_sample_order(points.to(dtype))
     flat = maps.to(dtype)
     if points.shape[2] == 1:  # grid_sample begins at two axes: one more, of length 1
@@ -25,6 +29,32 @@ def run(maps: Tensor, points: Tensor, mode: str = "linear") -> Tensor:
         align_corners=False,
     )
     return (sampled.flatten(2) + nan_unless_finite(points.to(dtype))).to(maps.dtype)
+
+
+def by_rows(maps: Tensor, points: Tensor, mode: str) -> Tensor:
+    """The same by picking rows of channels, whose gradient PyTorch adds up in one order.
+
+    That of grid_sample refuses to be deterministic on GPUs.
+    """
+    batch, channels, *shape = maps.shape
+    rows = maps.movedim(1, -1).reshape(-1, channels)
+    at = points * points.new_tensor(shape) - 0.5
+    at = at.where(at.isfinite(), -9)  # beyond the border
+    below = at.round() if mode == "nearest" else at.floor()
+    total = rows.new_zeros(batch, points.shape[1], channels)
+    for corner in product((0, 1), repeat=len(shape) if mode == "linear" else 0):
+        index = torch.arange(batch, device=points.device)[:, None]
+        share = points.new_ones(batch, points.shape[1])
+        for axis, size in enumerate(shape):
+            upper = corner[axis] if corner else 0
+            pixel = below[..., axis] + upper
+            far = at[..., axis] - below[..., axis] if corner else 0
+            inside = (pixel >= 0) & (pixel < size)
+            share = share * (far if upper else 1 - far) * inside
+            index = index * size + pixel.clamp(0, size - 1).long()
+        seen = rows.index_select(0, index.flatten()).view_as(total)
+        total = total + seen * share[..., None]
+    return total.movedim(-1, 1) + nan_unless_finite(points)
 
 
 def refusals(maps: Tensor, points: Tensor, mode: str = "linear") -> list[str]:
