@@ -198,3 +198,21 @@ def test_means_keep_the_type_and_cover_the_edges():
     assert strides_for((64, 256, 256), (1, 1, 1)) == ()
     assert strides_for((64, 257, 512), (2, 1, 1)) == ((1, 2, 2),)
     assert strides_for((64, 2000, 90), None) == ((2, 2, 2),) * 3
+
+
+def test_a_stop_while_levels_are_made_leaves_it_unfinished(tmp_path, monkeypatch):
+    values = numbers((600, 90), high=9)
+    store = create_labels(tmp_path / "a.zarr", values.shape, spacing=1, dtype="uint64", chunk=128)
+    for region in regions(store):
+        store.write(region, values[region])
+
+    def stopped(self, level):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(LabelStore, "_make", stopped)
+        store.finish()
+    with pytest.raises(ImageReadError, match="never finished"):
+        open_labels(tmp_path / "a.zarr")
+    LabelStore(tmp_path / "a.zarr").finish()
+    assert (open_labels(tmp_path / "a.zarr").read(window(values.shape)) == values).all()
