@@ -38,15 +38,12 @@ def compare(
     """
     regions = grid[numbers[0]], grid[numbers[1]]
     both = shared(*regions)
-    a, b = (
-        torch.from_numpy(np.ascontiguousarray(one.runs.read(within(both, region))))
-        for one, region in zip(found, regions, strict=True)
-    )
-    ids_a, ids_b, counts = (t.numpy() for t in mask_overlap(a, b))
-    size_a = np.bincount(ids_a, counts, minlength=len(found[0].rows) + 1)
-    size_b = np.bincount(ids_b, counts, minlength=len(found[1].rows) + 1)
-    real = (ids_a > 0) & (ids_b > 0)
-    ids_a, ids_b, counts = ids_a[real], ids_b[real], counts[real]
+    a, b = (one.runs.read(within(both, region)) for one, region in zip(found, regions, strict=True))
+    size_a = np.bincount(a.ravel(), minlength=len(found[0].rows) + 1)
+    size_b = np.bincount(b.ravel(), minlength=len(found[1].rows) + 1)
+    real = (a > 0) & (b > 0)
+    pairs = mask_overlap(torch.from_numpy(a[real]), torch.from_numpy(b[real]))
+    ids_a, ids_b, counts = (column.numpy() for column in pairs)
     alike = 2 * counts > np.maximum(size_a[ids_a], size_b[ids_b])
     return ids_a - 1, ids_b - 1, counts, alike
 
