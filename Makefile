@@ -32,8 +32,9 @@ ops: setup
 demo: setup
 	$(BIN)/microtome demo
 
+# a file's tests stay in one process: they share what they made
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: setup
 	-$(MAKE) --no-print-directory ops
