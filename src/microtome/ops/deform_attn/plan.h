@@ -92,7 +92,8 @@ struct Plan {
   void centre_taps(const Lattice& lattice, int64_t place) {
     for (int64_t axis = D - 1; axis >= 0; place /= lattice.output[axis--]) {
       const A corner = static_cast<A>(place % lattice.output[axis] * lattice.stride[axis]);
-      for (int64_t s = 0; s < samples; ++s) base[axis][s] = tap[axis][s] + corner;
+      for (int64_t s = 0; s < padded; s += width)  // stored as it is read again: in whole vectors
+        R::store(&base[axis][s], R::load(&tap[axis][s]) + corner);
     }
   }
 

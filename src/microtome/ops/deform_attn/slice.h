@@ -6,12 +6,12 @@ inline int64_t bytes(microtome::ScalarType dtype) {
   return dtype == ScalarType::Double ? 8 : dtype == ScalarType::Float ? 4 : 2;
 }
 
-// A row of so many bytes, towards the nearest cache.
-INLINE void fetch(const void* rows, int64_t row, int64_t bytes) {
+// So many elements from `first` on, towards the nearest cache.
+INLINE void fetch(const void* of, int64_t first, int64_t count, int64_t size) {
   constexpr int64_t line = 64;
-  const char* from = static_cast<const char*>(rows) + row * bytes;
-  for (int64_t i = 0; i < bytes; i += line) __builtin_prefetch(from + i);
-  if (bytes) __builtin_prefetch(from + bytes - 1);
+  const char* from = static_cast<const char*>(of) + first * size;
+  for (int64_t i = 0; i < count * size; i += line) __builtin_prefetch(from + i);
+  if (count) __builtin_prefetch(from + count * size - 1);
 }
 
 template <int D, class A>
@@ -19,7 +19,7 @@ struct Slice {
   using R = Row<A>;
   using V = typename R::Vector;
   static constexpr int width = R::width, corners = 1 << D;
-  static constexpr int64_t ahead = 4;  // queries
+  static constexpr int64_t ahead = 8;  // queries
 
   const Call& call;
   Plan<D, A> plan;
@@ -55,10 +55,11 @@ struct Slice {
 
   // Rows of a head lie far apart: those of a later query come while this one is worked on.
   void fetch_row(int64_t row) const {
-    fetch(call.grad, row, channels * bytes(call.dtype));
-    fetch(call.weights, row, plan.samples * bytes(call.weights_dtype));
-    fetch(call.places, row, plan.samples * D * sizeof(A));
-    fetch(call.grad_places, row, plan.samples * D * sizeof(A));
+    fetch(call.grad, row * channels, channels, bytes(call.dtype));
+    const int64_t read = plan.padded, own = plan.samples;  // whole vectors, beyond the row
+    fetch(call.weights, row * own, read, bytes(call.weights_dtype));
+    fetch(call.places, row * own * D, read * D, sizeof(A));
+    fetch(call.grad_places, row * own * D, own * D, sizeof(A));
   }
 
   void answer(int64_t batch, int64_t query, int64_t row) {
