@@ -216,3 +216,11 @@ resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
 assert mask_overlap(*maps)[2].sum() == 2**24
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32])
+def test_types_that_torch_does_not_sort(dtype):
+    a = torch.tensor([[1, 1], [65_535, 0]]).to(dtype)
+    ids_a, ids_b, counts = mask_overlap(a, a)
+    assert ids_a.tolist() == ids_b.tolist() == [0, 1, 65_535]
+    assert counts.tolist() == [1, 2, 1]

@@ -45,10 +45,12 @@ class Tiling(NamedTuple):
             wrong.append(f"tile: expected pixels >= 1, got {self.tile}")
         if smallest <= 0:
             wrong.append(f"tile: expected sizes above 0, got {self.tile}")
-        if not all(0 <= o < max(1, smallest) for o in overlaps):
+        if not all(0 <= o < max(1, t) for o, t in _each_axis(overlaps, sizes)):
             wrong.append(
                 f"overlap: expected a fraction in [0, 1) or less than a tile, got {self.overlap}"
             )
+        elif self.unit == "px" and not all(o < 1 or o == int(o) for o in overlaps):
+            wrong.append(f"overlap: expected a fraction or whole pixels, got {self.overlap}")
         if self.batch_size < 1:
             wrong.append(f"batch_size: expected >= 1, got {self.batch_size}")
         if wrong:
@@ -101,6 +103,13 @@ class Tiling(NamedTuple):
             batch_size=self.batch_size,
             progress=progress,
         )
+
+
+def _each_axis(overlaps: list[float], sizes: list[float]) -> list[tuple[float, float]]:
+    """Each overlap beside the tile's size along its axis; one value stands for all axes."""
+    axes = max(len(overlaps), len(sizes))
+    alike = [v * axes if len(v) == 1 else v for v in (overlaps, sizes)]
+    return list(zip(*alike, strict=False))
 
 
 def _values(given: float | Sequence[float]) -> list[float]:

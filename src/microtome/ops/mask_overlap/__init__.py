@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..backend import Backend, choose
@@ -13,6 +14,7 @@ BACKENDS = (
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
     Backend("reference", reference.run, reference.refusals, {}),
 )
+UNSORTED = (torch.uint16, torch.uint32)  # which PyTorch does not sort
 
 
 def mask_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,4 +43,5 @@ def mask_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         wrong.append(f"two maps of one shape, got {list(a.shape)} and {list(b.shape)}")
     if wrong:
         raise ValueError("mask_overlap: " + "; ".join(wrong))
+    a, b = (x.long() if x.dtype in UNSORTED else x for x in (a, b))
     return choose("mask_overlap", BACKENDS, a, b).run(a, b)
