@@ -176,7 +176,7 @@ def test_each_transform_has_its_own_chance():
 
 
 _A_RUN = """
-import os, sys, time
+import multiprocessing, os, sys, time
 from microtome.data import sampling
 
 sampling._LOOK_AROUND = 0.2
@@ -190,11 +190,13 @@ class Slow:
             time.sleep(0.1)
         return os.getpid()
 
-draws = sampling.DrawSampler(8, 0, shuffle=False)
-options = {"batch_size": 2, "num_workers": 2, "persistent_workers": True, "prefetch_factor": 2}
-batches = iter(sampling.ResumableLoader(Slow(), draws, **options))
-print(*next(batches)[:1], *next(batches)[:1], flush=True)
-sys.stdin.read()
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[2])
+    draws = sampling.DrawSampler(8, 0, shuffle=False)
+    options = {"batch_size": 2, "num_workers": 2, "persistent_workers": True, "prefetch_factor": 2}
+    batches = iter(sampling.ResumableLoader(Slow(), draws, **options))
+    print(*next(batches)[:1], *next(batches)[:1], flush=True)
+    sys.stdin.read()
 """
 
 
@@ -216,8 +218,10 @@ def gone(pids, seconds=10):
 @pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="needs the sender of a signal")
 @pytest.mark.parametrize("kind", ["idle", "stuck"])
 @pytest.mark.parametrize("end", ["exit", "kill"])
-def test_workers_survive_a_signal_to_the_job_and_end_with_the_run(kind, end):
-    command = [sys.executable, "-c", _A_RUN, kind]
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_workers_survive_a_signal_to_the_job_and_end_with_the_run(kind, end, start, tmp_path):
+    (tmp_path / "a_run.py").write_text(_A_RUN)
+    command = [sys.executable, str(tmp_path / "a_run.py"), kind, start]
     run = subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
     workers = [int(pid) for pid in run.stdout.readline().split()]
     try:
@@ -232,6 +236,6 @@ def test_workers_survive_a_signal_to_the_job_and_end_with_the_run(kind, end):
         assert gone(workers)
     finally:
         run.kill()
-        run.communicate()
-        for pid in filter(running, workers):
+        for pid in filter(running, workers):  # they hold the pipe that is read to its end
             os.kill(pid, signal.SIGKILL)
+        run.communicate()

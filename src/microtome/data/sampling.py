@@ -96,9 +96,13 @@ def _obey_the_run_only(worker: int) -> None:
 
 
 def _end_with_the_run(above: int) -> None:
-    """End this process when the run sends SIGTERM, or died without a word."""
+    """End this process when the run sends SIGTERM, or died without a word.
+
+    A run's death is told by a new process above this one, and where a server forks the workers, for
+    which that one stays, by the pipe that it leaves.
+    """
     run = multiprocessing.parent_process()
-    while os.getppid() == above:
+    while os.getppid() == above and (run is None or run.is_alive()):
         told = signal.sigtimedwait([signal.SIGTERM], _LOOK_AROUND)
         if told is not None and run is not None and told.si_pid == run.pid:
             break
