@@ -38,8 +38,8 @@ test: setup
 
 test-slow: setup
 	-$(MAKE) --no-print-directory ops
-	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest -rs tests/ops tests/layers
+	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest -rs --numprocesses auto --maxprocesses 4 --dist loadfile tests/ops tests/layers
 
 check: setup
 	$(BIN)/ruff check .

@@ -39,7 +39,9 @@ def place(tissue, tmp_path_factory):
         next((folder / "demo" / "data" / "images").iterdir()),
         folder / "demo" / "data" / "images" / "tissue_0060.png",
     )
-    write_nuclei(folder / "demo" / "nuclei3d" / "data", {"train": 3, "val": 1}, (16, 64, 64))
+    write_nuclei(
+        folder / "demo" / "nuclei3d" / "data", {"train": 3, "val": 1, "test": 1}, (16, 64, 64)
+    )
     config = tiny_config(folder / "demo" / "data" / "manifest.json", folder / "demo" / "runs")
     run("fit", {**config, "name": "demo"})
     return folder
