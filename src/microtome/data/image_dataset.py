@@ -16,6 +16,20 @@ from .stores import Source, open_source
 from .truth import read_truth
 
 
+def source_of(record: Record, reading: Reading) -> Source:
+    """The image [C, *S] of a record; its own spacing, in µm, wins over that of `reading`.
+
+    Raises ImageReadError naming the file and what is wrong with it.
+    """
+    return open_source(
+        record.image,
+        spacing=reading.spacing if record.spacing is None else record.spacing,
+        levels=reading.levels,
+        channels=reading.channels,
+        time=record.time,
+    )
+
+
 class ImageDataset(SampleDataset):
     """One sample per record, read when it is asked for.
 
@@ -45,15 +59,7 @@ class ImageDataset(SampleDataset):
 
     def source(self, item: int) -> Source:
         """The image alone."""
-        record, reading = self.records[item], self.reading
-        spacing = reading.spacing if record.spacing is None else record.spacing
-        return open_source(
-            record.image,
-            spacing=spacing,
-            levels=reading.levels,
-            channels=reading.channels,
-            time=record.time,
-        )
+        return source_of(self.records[item], self.reading)
 
     def load(self, item: int) -> DataSample:
         """Image, truth (None where the record names no file for it), spacing and statistics.

@@ -14,8 +14,9 @@ from ..geometry import Placement, Region, Shape, extent, window
 from ..structures import Boxes, Classes, DataSample, Instances, LabelLayers, Segmentation
 from .databases.joining import CORNERS, SPACE, SPACING, Row, shape_of
 from .datasets import RegionDataset, Transform
+from .image_dataset import source_of
 from .records import Reading, Record
-from .stores import ImageReadError, LabelSource, Source, open_labels, open_source
+from .stores import ImageReadError, LabelSource, Source, open_labels
 
 _KEPT = 16  # volumes that a process keeps open
 
@@ -115,15 +116,8 @@ class VolumeDataset(RegionDataset):
         return self._opened(volume)
 
     def _open(self, volume: int) -> Opened:
-        record, reading, shape = self.records[volume], self.reading, self.shapes[volume]
-        spacing = reading.spacing if record.spacing is None else record.spacing
-        source = open_source(
-            record.image,
-            spacing=spacing,
-            levels=reading.levels,
-            channels=reading.channels,
-            time=record.time,
-        )
+        record, shape = self.records[volume], self.shapes[volume]
+        source = source_of(record, self.reading)
         _check(record.image, source.info.shape, shape)
         if record.labels is None:
             return Opened(source, None)
