@@ -55,6 +55,26 @@ def test_a_group_that_the_file_does_not_name_is_explained(tmp_path):
         compose(file, ["strategy=ddp"])
 
 
+def test_a_missing_value_without_quotes_is_explained_wherever_it_stands(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("init_args:\n  database: {url: ???}\n")
+    group, plain = tmp_path / "group.yaml", tmp_path / "plain.yaml"
+    group.write_text("defaults: [/data: mine, _self_]\n")
+    plain.write_text("data: {images: ???}\n")
+    for file, at_fault in ((group, "mine.yaml"), (plain, "plain.yaml")):
+        with pytest.raises(ComposeError, match=f"{at_fault}: not valid YAML") as caught:
+            compose(file, [])
+        assert 'it is written "???", with quotes' in str(caught.value)
+
+
+def test_a_list_and_a_mapping_that_would_have_to_be_merged_are_told(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("split: {val: [1, 2]}\n")
+    assert compose(file, ["split.val=[3]"]) == {"split": {"val": [3]}}
+    with pytest.raises(ComposeError, match="one of the two is a list, the other a mapping"):
+        compose(file, ["split={val: {groups: [3]}}"])
+
+
 def test_composition_equals_the_plain_file(tmp_path):
     """The same run, written with groups or in full, resolves to the same config."""
     composed = compose("demo", ["trainer.max_epochs=2"])

@@ -94,7 +94,7 @@ def _embryos(folder):
     assert main(["ingest", *words, "--names", r"(?P<specimen>Emb\d+)_t(?P<minute>\d+)"]) == 0
     return [
         f"data.init_args.database.init_args.url={folder / 'nuclei' / 'volumes.sqlite'}",
-        "data.init_args.split={val: {fraction: null, groups: [Emb01]}, test: {groups: [Emb02]}}",
+        "data.init_args.split={val: {groups: [Emb01]}, test: [Emb02]}",
         "data.init_args.crops_per_image=1",
         "data.init_args.crop=[8,32,32]",
         "model.tile=[8,32,32]",

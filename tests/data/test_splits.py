@@ -61,6 +61,20 @@ def test_named_groups_and_the_last():
     assert names(split_by_group(numbers, {"val": {"groups": [1, 3]}})["val"]) == ["1", "3"]
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        (["p01", "p03"], {"groups": ["p01", "p03"]}),
+        (10, {"last": 10}),
+        (0.25, {"fraction": 0.25}),
+        ({"groups": ["p01"], "fraction": None}, {"groups": ["p01"]}),
+    ],
+)
+def test_the_value_alone_says_what_a_split_goes_by(short, long):
+    assert split_by_group(PATIENTS, {"val": short}) == split_by_group(PATIENTS, {"val": long})
+    assert split_by_group(PATIENTS, {"val": short, "test": None})["test"] == ()
+
+
 def test_named_groups_are_taken_before_fractions():
     chosen = {"val": {"fraction": 0.5}, "test": {"groups": [f"p{p:02}" for p in range(10)]}}
     found = split_by_group(PATIENTS, {"val": {"fraction": 0.25}, "test": chosen["test"]})
@@ -75,11 +89,14 @@ def test_named_groups_are_taken_before_fractions():
         ({"val": {"last": 100}}, "no image is left for train"),
         ({"val": {"groups": ["p01"]}, "test": {"groups": ["p01"]}}, "test: group 'p01' is not"),
         ({"valid": {"last": 7}}, "split 'valid' is not known; did you mean 'val'?"),
-        ({"val": {"last": 7, "fraction": 0.1}}, "val: expected"),
+        ({"val": {"last": 7, "fraction": 0.1}}, "last and fraction exclude each other"),
         ({"val": {"fraction": 20}}, "val: fraction cannot be 20"),
         ({"val": {"last": 0}}, "val: last cannot be 0"),
         ({"val": {"groups": "p01"}}, "val: groups cannot be 'p01'"),
-        ({"val": 0.2}, "val: expected"),
+        ({"val": "p01"}, "val: expected"),
+        ({"val": {}}, "val: expected"),
+        ({"val": True}, "val: expected"),
+        ({"val": 20.0}, "val: fraction cannot be 20"),
     ],
 )
 def test_what_is_refused(chosen, message):

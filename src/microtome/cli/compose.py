@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ComposeError(f"{path}: not valid YAML: {error}") from error
+        raise ComposeError(_not_yaml(path, error)) from error
     if not isinstance(raw, dict):
         raise ComposeError(f"{path}: expected keys and values, got {type(raw).__name__}")
     return raw
@@ -80,6 +80,7 @@ def _composed(path: Path, overrides: list[str]) -> dict[str, Any]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     root = _root(path)
     search = [] if root == PACKAGED else [f"hydra.searchpath=[file://{PACKAGED}]"]
@@ -90,8 +91,20 @@ def _composed(path: Path, overrides: list[str]) -> dict[str, Any]:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ComposeError(_in_words(path, error)) from error
+    except YAMLError as error:  # of a group's file, or of one that is inherited
+        raise ComposeError(_not_yaml(path, error)) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
+
+
+def _not_yaml(path: Path, error: Exception) -> str:
+    """What PyYAML says, and the way out of its commonest cause."""
+    mark = getattr(error, "problem_mark", None)
+    place = path if mark is None or not Path(mark.name).is_file() else mark.name
+    told = f"{place}: not valid YAML: {error}"
+    line = Path(place).read_text(errors="replace").splitlines()[mark.line] if mark else ""
+    unquoted = re.search(r"""[^"']\?\?\?""", line)
+    return told + ('\nwithin { } and [ ] it is written "???", with quotes' if unquoted else "")
 
 
 def _in_words(path: Path, error: Exception) -> str:
@@ -106,6 +119,8 @@ def _in_words(path: Path, error: Exception) -> str:
     told = [line for line in itertools.takewhile(lambda s: not s.startswith(extra), lines) if line]
     if missing := re.match(r"Could not override '(.+)'\.\sNo match", str(error)):
         told = [f"its `defaults:` have no {missing[1]}; add `- /{missing[1]}: OPTION` to them"]
+    if "Cannot merge" in str(error.__cause__):
+        told.append("one of the two is a list, the other a mapping: write it as the file does")
     return f"{path.name}: " + "\n  ".join(told)
 
 

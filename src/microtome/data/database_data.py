@@ -28,8 +28,7 @@ class DatabaseData(DataModule):
         database: where the tables are.
         images: the table of images and the conditions on it.
         labels: the table of label maps and the conditions on it.
-        split: as in a manifest: `{val: {groups: [Emb05]}, test: {fraction: 0.2}, seed: 0}`; null
-            takes back what an inherited config says.
+        split: as in a manifest: `{val: [Emb05], test: 0.2, seed: 0}`.
         group: the column of what must not be torn apart, such as the specimen; without it images
             of one name are not.
         class_names: what pixels outside and inside of objects are.
@@ -76,11 +75,7 @@ class DatabaseData(DataModule):
         reading = Reading(channels, levels, spacing)
         classes = Classes(tuple(class_names), things=(False, True))
         records = {volume_of(row): record_of(row, database.root, group) for row in rows}
-        chosen = {
-            name: {kind: value for kind, value in rule.items() if value is not None}
-            for name, rule in split.items()
-            if name != "seed"
-        }
+        chosen = {name: rule for name, rule in split.items() if name != "seed"}
         splits = split_by_group(list(records.values()), chosen, split.get("seed", 0))
         self.catalogue = Catalogue(classes, splits, reading)
 

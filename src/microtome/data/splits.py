@@ -14,9 +14,7 @@ Splits = dict[str, tuple[Record, ...]]
 Take = Callable[[list[Record], Any, int], set[str]]
 
 
-def split_by_group(
-    records: Sequence[Record], chosen: Mapping[str, Mapping[str, Any]], seed: int = 0
-) -> Splits:
+def split_by_group(records: Sequence[Record], chosen: Mapping[str, Any], seed: int = 0) -> Splits:
     """Take validation and test images out; the rest is for training.
 
     Args:
@@ -25,15 +23,18 @@ def split_by_group(
             last images by name), `{"fraction": f}` (whole groups, about this share of all images,
             drawn by `seed`) and `{"fold": [i, n]}` (the i-th, from 0 on, of n parts of what the
             other rules leave, equally large as far as whole groups allow). They are taken in this
-            order.
+            order. The value alone says the first three too: a list, a whole number, a share. A
+            number is best in a config that others inherit: mappings are merged, and a number is
+            replaced. None takes nothing, as does the None of a rule.
         seed: chooses the groups of fractions and folds; the same whatever the order of `records`.
 
     Raises ManifestError listing unknown groups, empty splits and groups torn apart.
     """
-    problems = _wrong(chosen)
+    rules = {name: _spelled(rule) for name, rule in chosen.items() if rule is not None}
+    problems = _wrong(rules)
     if problems:
         raise ManifestError("split", problems)
-    wanted = [(kind, name, rule[kind]) for name, rule in chosen.items() for kind in rule]
+    wanted = [(kind, name, rule[kind]) for name, rule in rules.items() for kind in rule]
     rest = sorted(records, key=lambda r: r.name)
     splits: Splits = dict.fromkeys(SPLITS, ())
     for kind, name, value in sorted(wanted, key=lambda w: list(_TAKES).index(w[0])):
@@ -47,7 +48,7 @@ def split_by_group(
         rest = [r for r in rest if _key(r, kind) not in taken]
     splits["train"] = tuple(rest)
     if not problems:
-        problems = [f"no image is left for {n}" for n in ("train", *chosen) if not splits[n]]
+        problems = [f"no image is left for {n}" for n in ("train", *rules) if not splits[n]]
         problems += leaks(splits)
     if problems:
         raise ManifestError("split", problems)
@@ -69,19 +70,29 @@ def leaks(splits: Mapping[str, Iterable[Record]]) -> list[str]:
     ]
 
 
-def _wrong(chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    problems = unknown(chosen, SPLITS[1:], "split")
-    for name, rule in chosen.items():
-        if not isinstance(rule, Mapping) or len(rule) != 1 or set(rule) - set(_TAKES):
+def _spelled(rule: Any) -> Any:
+    """A rule as a mapping of what it goes by to its value."""
+    if isinstance(rule, Mapping):
+        return {kind: value for kind, value in rule.items() if value is not None}
+    kinds = {list: "groups", tuple: "groups", int: "last", float: "fraction"}
+    return {kinds[type(rule)]: rule} if type(rule) in kinds else rule
+
+
+def _wrong(rules: Mapping[str, Any]) -> list[str]:
+    problems = unknown(rules, SPLITS[1:], "split")
+    for name, rule in rules.items():
+        known = isinstance(rule, Mapping) and not set(rule) - set(_TAKES)
+        if not known or len(rule) != 1:
+            several = f": {' and '.join(rule)} exclude each other" if known and rule else ""
             problems.append(
-                f'{name}: expected {{"groups": [...]}}, {{"last": n}}, {{"fraction": f}} or '
-                f'{{"fold": [i, n]}}, got {rule!r}'
+                f'{name}: expected one of {{"groups": [...]}}, {{"last": n}}, {{"fraction": f}} '
+                f'and {{"fold": [i, n]}}, got {rule!r}{several}'
             )
             continue
         ((kind, value),) = rule.items()
         if not _FITS[kind](value):
             problems.append(f"{name}: {kind} cannot be {value!r}")
-    if sum("fold" in rule for rule in chosen.values() if isinstance(rule, Mapping)) > 1:
+    if sum("fold" in rule for rule in rules.values() if isinstance(rule, Mapping)) > 1:
         problems.append("fold: of one split only; take the other by groups, last or fraction first")
     return problems
 
