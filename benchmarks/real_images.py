@@ -10,7 +10,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from microtome.evaluation import ConstantClass, Evaluator, Otsu
+from microtome.evaluation import ConstantClass, Otsu, SemanticEvaluator
 from microtome.inference import Tiling
 from microtome.inference.batch import predict_files
 from microtome.inference.inputs import find_inputs
@@ -33,7 +33,7 @@ def main() -> None:
         baselines[f"Otsu ({given.otsu} foreground)"] = Otsu(given.otsu)
     samples = [inputs.images.load(i) for i in range(len(inputs.images))]
     for name, baseline in baselines.items():
-        evaluator = Evaluator(model.classes)
+        evaluator = SemanticEvaluator(model.classes)
         for sample in samples:
             evaluator.process(baseline.predict_samples([sample]), [sample.truth])
         rows[name] = (evaluator.evaluate(), dict(evaluator.rows))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from microtome.evaluation import Evaluator, evaluate
+from microtome.evaluation import SemanticEvaluator, evaluate
 from microtome.structures import Classes, Segmentation
 
 CLASSES = Classes(("back", "front"))
@@ -16,7 +16,7 @@ def pair(result, truth):
 
 def test_pooled_and_per_image():
     one, two = pair([[0, 1], [1, 1]], [[0, 1], [0, 255]]), pair([[1, 1]], [[1, 1]])
-    evaluator = Evaluator(CLASSES)
+    evaluator = SemanticEvaluator(CLASSES)
     evaluator.process([one[0], two[0]], [one[1], two[1]], ["one", "two"])
     numbers = evaluator.evaluate()
     assert numbers["pixel_accuracy"] == pytest.approx(4 / 5)
@@ -48,13 +48,3 @@ def test_mistakes_are_named():
         evaluate([one], [Segmentation()], CLASSES)
     with pytest.raises(ValueError, match="zip"):
         evaluate([one], [], CLASSES)
-
-
-def test_processes_sum_their_pixels():
-    here, there = Evaluator(CLASSES), Evaluator(CLASSES)
-    here.process(*([one] for one in pair([0, 0], [0, 0])))
-    there.process(*([one] for one in pair([1, 0, 0, 0], [0, 0, 0, 0])))
-    here.matrix.distributed_available_fn = lambda: True
-    here.matrix.dist_sync_fn = lambda own, group: [own, there.matrix.matrix]
-    assert here.evaluate()["pixel_accuracy"] == pytest.approx(5 / 6)
-    assert here.rows[0][1]["pixel_accuracy"] == 1

@@ -256,18 +256,6 @@ def test_mistakes_are_named():
         tally(table, torch.ones(1), torch.ones(1), 2, [0])
 
 
-def test_processes_sum_their_objects():
-    ids, nothing = torch.tensor([1, 1, 0, 2]), torch.tensor([0, 0, 0, 0])
-    here, there = InstanceEvaluator(CELLS), InstanceEvaluator(CELLS)
-    here.process([segmentation(ids)], [segmentation(ids)])
-    there.process([segmentation(nothing)], [segmentation(ids)])
-    others = iter(there.tally.compute())
-    here.tally.distributed_available_fn = lambda: True
-    here.tally.dist_sync_fn = lambda own, group: [own, next(others)]
-    assert here.evaluate()["recall@0.5"] == 1 / 2
-    assert here.rows[0][1]["recall@0.5"] == 1
-
-
 def test_many_objects_take_no_square_of_memory():
     """20,000 objects: a table of all with all would have 400 million entries."""
     ids = torch.arange(1, 20_001).repeat_interleave(4).view(200, 400)

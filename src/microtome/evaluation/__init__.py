@@ -1,28 +1,40 @@
 """Result and truth to numbers, tables and pictures."""
 
+from typing import Any
+
+from ..structures import Classes
 from .baselines import ConstantClass, NearestMeanColour, Otsu
 from .confusion import ConfusionMatrix, confusion, scores
 from .curves import curves
-from .evaluator import Evaluator, evaluate
+from .evaluator import DatasetEvaluator
 from .instance_evaluator import InstanceEvaluator, evaluate_instances
 from .instance_scores import instance_scores
 from .object_pictures import object_overlay
 from .overlap import Overlap, overlap, overlap_of_maps
 from .pictures import overlay
+from .semantic_evaluator import SemanticEvaluator, evaluate
 from .table import format_object_table, format_table
+
+
+def evaluator_of(classes: Classes, *, objects: bool) -> DatasetEvaluator[Any]:
+    """What judges a model: one that answers with objects, or with classes of pixels."""
+    return InstanceEvaluator(classes) if objects else SemanticEvaluator(classes)
+
 
 __all__ = [
     "ConfusionMatrix",
     "ConstantClass",
-    "Evaluator",
+    "DatasetEvaluator",
     "InstanceEvaluator",
     "NearestMeanColour",
     "Otsu",
     "Overlap",
+    "SemanticEvaluator",
     "confusion",
     "curves",
     "evaluate",
     "evaluate_instances",
+    "evaluator_of",
     "format_object_table",
     "format_table",
     "instance_scores",

@@ -6,12 +6,27 @@ K classes, *S any shape. Rows are the truth, columns the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 BYTES = 256
+
+
+class PixelSums(NamedTuple):
+    """Pixels of each class; those of images add up.
+
+    Attributes:
+        hits: [K] in truth and result.
+        true: [K] in the truth.
+        found: [K] in the result.
+    """
+
+    hits: Tensor
+    true: Tensor
+    found: Tensor
 
 
 class ConfusionMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not followed by mypy
@@ -84,7 +99,13 @@ def scores(matrix: Tensor, names: Sequence[str]) -> dict[str, float]:
     if matrix.shape != (len(names), len(names)):
         raise ValueError(f"{len(names)} classes but a matrix of shape {tuple(matrix.shape)}")
     counts = matrix.to("cpu", torch.float64)
-    hits, true, found = counts.diagonal(), counts.sum(1), counts.sum(0)
+    numbers = class_scores(PixelSums(counts.diagonal(), counts.sum(1), counts.sum(0)), names)
+    return {key: float(value) for key, value in numbers.items()}
+
+
+def class_scores(sums: PixelSums, names: Sequence[str]) -> dict[str, Tensor]:
+    """The numbers of `scores`, each [...], from sums [..., K]."""
+    hits, true, found = (one.double() for one in sums)
     nan = torch.full_like(hits, float("nan"))
     either = true + found - hits
     per_class = {
@@ -94,19 +115,18 @@ def scores(matrix: Tensor, names: Sequence[str]) -> dict[str, float]:
         "recall": hits / true,
     }
     numbers = {
-        "miou": per_class["iou"].nanmean(),
-        "mean_dice": per_class["dice"].nanmean(),
-        "pixel_accuracy": hits.sum() / true.sum(),
-        "mean_accuracy": per_class["recall"].nanmean(),
-        "mean_precision": per_class["precision"].nanmean(),
-        "fwiou": (true * per_class["iou"]).nansum() / true.sum(),
+        "miou": per_class["iou"].nanmean(-1),
+        "mean_dice": per_class["dice"].nanmean(-1),
+        "pixel_accuracy": hits.sum(-1) / true.sum(-1),
+        "mean_accuracy": per_class["recall"].nanmean(-1),
+        "mean_precision": per_class["precision"].nanmean(-1),
+        "fwiou": (true * per_class["iou"]).nansum(-1) / true.sum(-1),
     }
-    numbers |= {
-        f"{key}/{name}": value
+    return numbers | {
+        f"{key}/{name}": values[..., index]
         for key, values in per_class.items()
-        for name, value in zip(names, values, strict=True)
+        for index, name in enumerate(names)
     }
-    return {key: float(value) for key, value in numbers.items()}
 
 
 def _as_bytes(values: Tensor) -> Tensor | None:

@@ -1,40 +1,44 @@
-"""Results against truths: pooled numbers, and one row per image."""
+"""Results against truths, image by image: what all evaluators do alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..structures import Classes, Segmentation
-from .confusion import ConfusionMatrix, scores
 
-ROW = ("miou", "mean_dice", "pixel_accuracy")
+Score = TypeVar("Score", bound="tuple[Tensor | tuple[Tensor, ...], ...]")
 
 
-class Evaluator:
-    """Pools the pixels of many images and scores them.
+class DatasetEvaluator(ABC, Generic[Score]):
+    """Scores images one by one; all numbers follow from what it keeps of each.
+
+    A score is a NamedTuple of small tensors on the CPU: sums of one image, which add up, so that
+    the numbers are pooled over images, and over processes.
 
     Attributes:
         main: the number that says most.
         classes: the class table.
-        matrix: the pooled confusion matrix; it sums itself up over processes.
-        rows: for each image its name and its own `miou`, `mean_dice` and `pixel_accuracy`; the
-            images of this process only.
+        rows: for each image its name and its own numbers; the images of this process only.
+        scores: what the numbers follow from, of the same images.
     """
 
-    main = "miou"
+    main: str
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
-        self.matrix = ConfusionMatrix(classes.num_classes, classes.ignore_index)
         self.rows: list[tuple[str, dict[str, float]]] = []
+        self.scores: list[Score] = []
+        self._named: list[str | None] = []
 
     def reset(self) -> None:
         """Forget all images."""
-        self.matrix.reset()
-        self.rows.clear()
+        for kept in (self.rows, self.scores, self._named):
+            kept.clear()
 
     def process(
         self,
@@ -42,40 +46,58 @@ class Evaluator:
         truths: Iterable[Segmentation],
         names: Iterable[str] | None = None,
     ) -> None:
-        """Score images; results with scores are decided first.
+        """Score images.
 
-        Raises ValueError where a result and its truth differ in shape, and where either has no
-        class map.
+        Args:
+            results: of a model, any number.
+            truths: as many.
+            names: what the images are called, no two alike; their numbers when not given.
+
+        Raises ValueError where a result and its truth differ in shape, and where either lacks what
+        is scored.
         """
         given = None if names is None else iter(names)
         for result, truth in zip(results, truths, strict=True):
-            found, true = _class_map(result, "result"), _class_map(truth, "truth")
-            name = str(len(self.rows)) if given is None else next(given)
-            own = scores(self.matrix(found, true.to(found.device)), self.classes.names)
-            self.rows.append((name, {key: own[key] for key in ROW}))
+            score = self._score(result, truth)
+            name = None if given is None else next(given)
+            self._named.append(name)
+            self.rows.append((str(len(self.rows)) if name is None else name, self._row(score)))
+            self.scores.append(score)
+
+    def evaluate(self) -> dict[str, float]:
+        """The numbers of all images of all processes together: to be called by each of them.
+
+        An image that was dealt to two processes, so that both have equally many, counts once, if
+        it has a name.
+        """
+        return self._numbers(_of_all_processes(self._named, self.scores))
 
     @property
     def numbers(self) -> list[str]:
         """What `evaluate` will give."""
-        count = self.classes.num_classes
-        return list(scores(torch.zeros(count, count), self.classes.names))
+        return list(self._numbers([]))
 
-    def evaluate(self) -> dict[str, float]:
-        """The numbers of all images together, as `confusion.scores` names them."""
-        return scores(self.matrix.compute(), self.classes.names)
+    @abstractmethod
+    def _score(self, result: Segmentation, truth: Segmentation) -> Score:
+        """What is kept of one image."""
 
+    @abstractmethod
+    def _numbers(self, scores: Sequence[Score]) -> dict[str, float]:
+        """The numbers of some images together, by name."""
 
-def evaluate(
-    results: Iterable[Segmentation], truths: Iterable[Segmentation], classes: Classes
-) -> dict[str, float]:
-    """Score results against truths: pooled numbers, as `Evaluator` gives them."""
-    evaluator = Evaluator(classes)
-    evaluator.process(results, truths)
-    return evaluator.evaluate()
+    @abstractmethod
+    def _row(self, score: Score) -> dict[str, float]:
+        """Those of one image that stand in `rows`."""
 
 
-def _class_map(segmentation: Segmentation, what: str) -> Tensor:
-    classes = segmentation.decided().classes
-    if classes is None:
-        raise ValueError(f"the {what} has neither `classes` nor `scores` to decide")
-    return classes
+def _of_all_processes(names: Sequence[str | None], scores: Sequence[Score]) -> list[Score]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return list(scores)
+    parts: list[list[tuple[str | None, Score]]] = [[]] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, list(zip(names, scores, strict=True)))
+    known: set[str] = set()
+    kept = []
+    for part in parts:
+        kept += [score for name, score in part if name not in known]
+        known |= {name for name, _ in part if name is not None}
+    return kept

@@ -4,104 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from torch import Tensor
-from torchmetrics import Metric
-
 from ..structures import Classes, Instances, LabelLayers, Segmentation
+from .evaluator import DatasetEvaluator
 from .instance_scores import THRESHOLDS, Tally, instance_scores, tally
 from .overlap import overlap
+from .sums import added
 
 
-class InstanceTally(Metric):  # type: ignore[misc]  # torchmetrics is not followed by mypy
-    """The tally of all images so far, summed over processes.
+class InstanceEvaluator(DatasetEvaluator[Tally]):
+    """Pools the objects of many images and scores them, as `instance_scores` names the numbers.
+
+    They are given for the things of the class table, or for all classes where it names no things.
+    Pixels with the `ignore_index` in the truth's classes are not judged. The rows have the numbers
+    of objects whatever their class.
 
     Args:
-        count: K.
+        classes: the class table.
         thresholds: T values of IoU in (0, 1].
-    """
-
-    full_state_update = False
-
-    def __init__(self, count: int, thresholds: Sequence[float] = THRESHOLDS) -> None:
-        super().__init__()
-        self.count, self.thresholds = count, tuple(thresholds)
-        for name, zeros in Tally.empty(count, len(self.thresholds))._asdict().items():
-            self.add_state(name, zeros, dist_reduce_fx="sum")
-
-    def update(self, result: Instances, truth: Instances, ignored: Tensor | None = None) -> None:
-        """Match the objects of one image; `ignored` [*S] is True where nothing is judged.
-
-        Raises ValueError when either has no masks, and what `overlap` and `tally` raise.
-        """
-        covered = overlap(_masks(result, "result"), _masks(truth, "truth"), ignored)
-        own = tally(covered, result.labels, truth.labels, self.count, self.thresholds)
-        for name, counts in own._asdict().items():
-            setattr(self, name, getattr(self, name) + counts.to(self.matched.device))
-
-    def compute(self) -> Tally:
-        """Everything so far."""
-        return Tally(self.matched, self.spurious, self.missed, self.quality)
-
-
-class InstanceEvaluator:
-    """Pools the objects of many images and scores them.
-
-    Attributes:
-        main: the number that says most.
-        classes: the class table; numbers are given for its things, or for all classes where it
-            names no things.
-        tally: the pooled counts; they sum themselves up over processes.
-        rows: for each image its name and its own numbers whatever the class; the images of this
-            process only.
     """
 
     main = "pq"
 
     def __init__(self, classes: Classes, thresholds: Sequence[float] = THRESHOLDS) -> None:
-        self.classes = classes
-        self.tally = InstanceTally(classes.num_classes, thresholds)
-        self.rows: list[tuple[str, dict[str, float]]] = []
+        super().__init__(classes)
+        self.thresholds = tuple(thresholds)
+        things = classes.things or (True,) * classes.num_classes
+        self.counted = {i: name for i, name in enumerate(classes.names) if things[i]}
 
-    def reset(self) -> None:
-        """Forget all images."""
-        self.tally.reset()
-        self.rows.clear()
+    def _score(self, result: Segmentation, truth: Segmentation) -> Tally:
+        found, true = _objects(result, "result"), _objects(truth, "truth")
+        ignored = None
+        if truth.classes is not None:
+            ignored = truth.classes.to(found.labels.device) == self.classes.ignore_index
+        true = true.to(found.labels.device)
+        covered = overlap(_masks(found, "result"), _masks(true, "truth"), ignored)
+        count = self.classes.num_classes
+        return tally(covered, found.labels, true.labels, count, self.thresholds)
 
-    def process(
-        self,
-        results: Iterable[Segmentation],
-        truths: Iterable[Segmentation],
-        names: Iterable[str] | None = None,
-    ) -> None:
-        """Score images; pixels with the `ignore_index` in the truth's classes are not judged.
+    def _numbers(self, scores: Sequence[Tally]) -> dict[str, float]:
+        nothing = Tally.empty(self.classes.num_classes, len(self.thresholds))
+        return instance_scores(added([nothing, *scores]), self.counted, self.thresholds)
 
-        Raises ValueError where a result and its truth differ in shape, and where either has no
-        objects with masks.
-        """
-        given = None if names is None else iter(names)
-        for result, truth in zip(results, truths, strict=True):
-            found, true = _objects(result, "result"), _objects(truth, "truth")
-            ignored = None
-            if truth.classes is not None:
-                ignored = truth.classes.to(found.labels.device) == self.classes.ignore_index
-            name = str(len(self.rows)) if given is None else next(given)
-            own = self.tally(found, true.to(found.labels.device), ignored)
-            self.rows.append((name, instance_scores(own, {}, self.tally.thresholds)))
-
-    @property
-    def numbers(self) -> list[str]:
-        """What `evaluate` will give."""
-        thresholds = self.tally.thresholds
-        empty = Tally.empty(self.classes.num_classes, len(thresholds))
-        return list(instance_scores(empty, self._counted(), thresholds))
-
-    def evaluate(self) -> dict[str, float]:
-        """The numbers of all images together, as `instance_scores` names them."""
-        return instance_scores(self.tally.compute(), self._counted(), self.tally.thresholds)
-
-    def _counted(self) -> dict[int, str]:
-        things = self.classes.things or (True,) * self.classes.num_classes
-        return {i: name for i, name in enumerate(self.classes.names) if things[i]}
+    def _row(self, score: Tally) -> dict[str, float]:
+        return instance_scores(score, {}, self.thresholds)
 
 
 def evaluate_instances(

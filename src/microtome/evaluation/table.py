@@ -29,7 +29,7 @@ def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
     """A row per class, their means, and the pixel accuracy; `-` where a number does not exist.
 
     Args:
-        metrics: what `Evaluator.evaluate` returns; keys it lacks are shown as `-`.
+        metrics: what `SemanticEvaluator.evaluate` returns; keys it lacks are shown as `-`.
         classes: the class table.
     """
     rows = [["class", *COLUMNS.values()]]

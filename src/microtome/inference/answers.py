@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..data.stores import Source
-from ..evaluation import Evaluator, InstanceEvaluator, object_overlay, overlay
+from ..evaluation import InstanceEvaluator, SemanticEvaluator, object_overlay, overlay
 from ..geometry import Shape, Spacing
 from ..structures import Classes, Segmentation
 from .objects import FoundObjects, ObjectOutputs, sampled
@@ -53,7 +53,7 @@ class ClassAnswers:
 
     def __init__(self, outputs: Outputs, classes: Classes) -> None:
         self.outputs, self.classes = outputs, classes
-        self.evaluator = Evaluator(classes)
+        self.evaluator = SemanticEvaluator(classes)
 
     def has(self, name: str) -> bool:
         """Whether mask and overlay are there."""

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..data.datamodule import DataModule
 from ..data.sampling import dice
 from ..data.stores import ArraySource
-from ..evaluation import Evaluator, InstanceEvaluator
+from ..evaluation import evaluator_of
 from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
@@ -76,13 +76,7 @@ class TrainingModule(L.LightningModule):
         self.seed, self.checkpointing = seed, checkpointing
         if checkpointing and not recompute_blocks(segmenter):
             raise ValueError("checkpointing: this model has no blocks that could be computed again")
-        self.evaluator: Evaluator | InstanceEvaluator
-        if segmenter.head.scored:
-            self.evaluator = pixels = Evaluator(segmenter.classes)
-            self.counts = pixels.matrix  # a submodule, so that it follows to the device
-        else:
-            self.evaluator = objects = InstanceEvaluator(segmenter.classes)
-            self.counts = objects.tally
+        self.evaluator = evaluator_of(segmenter.classes, objects=not segmenter.head.scored)
 
     def learn_about(self, data: DataModule) -> None:
         """Before training: how images are read, what is in them, whether the model takes them.
@@ -155,13 +149,15 @@ class TrainingModule(L.LightningModule):
             results.append(self.tiling.predict(ArraySource.from_sample(sample), tiles))
             if sample.truth is not None:
                 self.log("val/loss", tiles.loss, batch_size=1, sync_dist=True, prog_bar=True)
-                self.evaluator.process([results[-1]], [sample.truth.to("cpu")])
+                name = sample.meta.get("name")
+                names = None if name is None else [str(name)]
+                self.evaluator.process([results[-1]], [sample.truth.to("cpu")], names)
         return {"results": results}
 
     def on_validation_epoch_end(self) -> None:
         """Log what the evaluator counted."""
         metrics = {f"val/{k}": v for k, v in self.evaluator.evaluate().items()}
-        self.log_dict(metrics, sync_dist=True)  # equal on all ranks: counts are summed
+        self.log_dict(metrics, sync_dist=True)  # equal on all ranks
         main = self.evaluator.main
         shown = metrics[f"val/{main}"]
         self.log(f"val_{main}", shown, prog_bar=True, logger=False, sync_dist=True)

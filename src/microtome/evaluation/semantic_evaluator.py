@@ -1,0 +1,55 @@
+"""Class maps against class maps: pooled numbers, and one row per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..structures import Classes, Segmentation
+from .confusion import PixelSums, class_scores, confusion
+from .evaluator import DatasetEvaluator
+from .sums import added
+
+ROW = ("miou", "mean_dice", "pixel_accuracy")
+
+
+class SemanticEvaluator(DatasetEvaluator[PixelSums]):
+    """Pools the pixels of many images; the numbers are those of `confusion.scores`.
+
+    Results with scores are decided first. The rows have `miou`, `mean_dice` and `pixel_accuracy`.
+    """
+
+    main = "miou"
+
+    def _score(self, result: Segmentation, truth: Segmentation) -> PixelSums:
+        found, true = _class_map(result, "result"), _class_map(truth, "truth")
+        count, ignored = self.classes.num_classes, self.classes.ignore_index
+        matrix = confusion(found, true.to(found.device), count, ignored).cpu()
+        return PixelSums(matrix.diagonal().clone(), matrix.sum(1), matrix.sum(0))
+
+    def _numbers(self, scores: Sequence[PixelSums]) -> dict[str, float]:
+        nothing = PixelSums(*torch.zeros(3, self.classes.num_classes, dtype=torch.int64))
+        numbers = class_scores(added([nothing, *scores]), self.classes.names)
+        return {key: float(value) for key, value in numbers.items()}
+
+    def _row(self, score: PixelSums) -> dict[str, float]:
+        own = self._numbers([score])
+        return {key: own[key] for key in ROW}
+
+
+def evaluate(
+    results: Iterable[Segmentation], truths: Iterable[Segmentation], classes: Classes
+) -> dict[str, float]:
+    """Score results against truths: pooled numbers, as `SemanticEvaluator` gives them."""
+    evaluator = SemanticEvaluator(classes)
+    evaluator.process(results, truths)
+    return evaluator.evaluate()
+
+
+def _class_map(segmentation: Segmentation, what: str) -> Tensor:
+    classes = segmentation.decided().classes
+    if classes is None:
+        raise ValueError(f"the {what} has neither `classes` nor `scores` to decide")
+    return classes
