@@ -21,6 +21,7 @@ from .harness import SETTINGS, Probe, compare, limits, machine, markdown, share_
 
 BENCHMARKS = (
     "boxes",
+    "labels",
     "confusion",
     "sliding_window",
     "stitching",

@@ -1,19 +1,18 @@
-"""Operators on boxes and label maps against torchvision, scikit-image, NumPy, plain PyTorch."""
+"""Operators on boxes against torchvision and plain PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
-from skimage.metrics import contingency_table
 from torch import Tensor
 from torch.nn import functional as F
 
 from microtome.ops import using
-from microtome.ops.mask_overlap import mask_overlap
+from microtome.ops.box_iou import box_giou, box_iou
 from microtome.ops.nms import nms
 from microtome.ops.roi_align import roi_align
 
@@ -35,9 +34,8 @@ def cases() -> Iterator[Case]:
         yield _roi_align("2 RoIs on 200x200", backward, size=200, count=2)
         yield _roi_align("100 RoIs as large as the map", backward, count=100, sides=(300, 400))
         yield align_in_volumes(backward)
-    yield _overlap("64x192x192, 400 objects", (64, 192, 192), 400, 9, _contingency, "scikit-image")
-    yield _overlap("256^3, 2000 objects", (256, 256, 256), 2000, 12, _bincount, "numpy.bincount")
-    yield _overlap_of_noise()
+    for count, others in ((50, 100), (1000, 1000)):
+        yield from _overlaps(count, others)
 
 
 def memory() -> Iterator[dict[str, Any]]:
@@ -126,6 +124,35 @@ def _nms_growth() -> Case:
     )
 
 
+def _overlaps(count: int, others: int) -> Iterator[Case]:
+    """Of every box with every other; GIoU as a loss has it, with both gradients."""
+    a, b = _scattered(count, 2)[0], _scattered(others, 2, most=90)[0]
+    x, y = (boxes[:, [1, 0, 3, 2]].contiguous() for boxes in (a, b))
+    name, work = f"{count} x {others}", {"copy": 4.0 * count * others}
+    pair = torchvision.ops.box_iou, torchvision.ops.generalized_box_iou
+    for kind, ours, theirs in zip(("iou", "giou"), (box_iou, box_giou), pair, strict=True):
+        calls = partial(ours, a, b), "torchvision", partial(theirs, x, y)
+        yield Case(f"box_{kind}: {name}", *calls, _same_tensors, work)
+    calls = _with_gradients(box_giou, a, b), "torchvision", _with_gradients(pair[1], x, y)
+
+    def check(ours: list[Tensor], theirs: list[Tensor]) -> None:
+        _same_tensors(ours, [theirs[0], *(grad[:, [1, 0, 3, 2]] for grad in theirs[1:])])
+
+    yield Case(f"box_giou: {name}, and back", *calls, check, work)
+
+
+def _with_gradients(call: Callable[..., Tensor], *args: Tensor) -> Callable[[], list[Tensor]]:
+    leaves = [x.clone().requires_grad_() for x in args]
+    size = args[0].shape[0], args[1].shape[0]
+    grad = torch.randn(size, generator=torch.Generator().manual_seed(1))
+
+    def run() -> list[Tensor]:
+        out = call(*leaves)
+        return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+
+    return run
+
+
 def _maybe_backward(call: Callable[[], Tensor], maps: Tensor, backward: bool) -> Callable[[], Any]:
     if not backward:
         return torch.no_grad()(call)
@@ -191,69 +218,3 @@ def align_in_volumes(backward: bool) -> Case:
 def _reads(samples: int, dims: int, channels: int, backward: bool) -> dict[str, float]:
     """Bytes of a row of channels at every corner of every sample; the way back adds to them."""
     return {"cached": 4.0 * channels * samples * 2**dims * (3 if backward else 1)}
-
-
-def _balls(shape: tuple[int, ...], count: int, radius: int) -> np.ndarray:
-    random = np.random.default_rng(0)
-    labels = np.zeros(shape, np.int64)
-    axes = np.ogrid[tuple(slice(-radius, radius + 1) for _ in shape)]
-    ball = sum(x * x for x in axes) <= radius * radius
-    for number in range(1, count + 1):
-        centre = [random.integers(radius, s - radius) for s in shape]
-        labels[tuple(slice(c - radius, c + radius + 1) for c in centre)][ball] = number
-    return labels
-
-
-Table = tuple[Tensor, Tensor, Tensor]
-
-
-def _contingency(a: Tensor, b: Tensor) -> Table:
-    table = contingency_table(a.numpy(), b.numpy()).tocoo()
-    return tuple(torch.from_numpy(x).long() for x in (table.row, table.col, table.data))  # type: ignore[return-value]
-
-
-def _bincount(a: Tensor, b: Tensor) -> Table:
-    x, y = a.numpy().ravel(), b.numpy().ravel()
-    width = int(y.max()) + 1
-    counts = np.bincount(x * width + y)
-    pairs = counts.nonzero()[0]
-    return tuple(torch.from_numpy(x) for x in (pairs // width, pairs % width, counts[pairs]))  # type: ignore[return-value]
-
-
-def _same_table(ours: Table, theirs: Table) -> None:
-    order = np.lexsort((theirs[1].numpy(), theirs[0].numpy()))
-    assert all(x.equal(y[order]) for x, y in zip(ours, theirs, strict=True))
-
-
-def _overlap(
-    name: str,
-    shape: tuple[int, ...],
-    count: int,
-    radius: int,
-    peer: Callable[[Tensor, Tensor], Table],
-    peer_name: str,
-) -> Case:
-    a = torch.from_numpy(_balls(shape, count, radius))
-    b = a.roll(2, -1)
-    return Case(
-        f"mask_overlap: {name}",
-        lambda: mask_overlap(a, b),
-        peer_name,
-        lambda: peer(a, b),
-        _same_table,
-        {"copy": a.nbytes + b.nbytes},
-    )
-
-
-def _overlap_of_noise() -> Case:
-    """The worst case: no two neighbours alike, 160,000 pairs."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randint(400, (64, 192, 192), generator=generator) for _ in range(2))
-    return Case(
-        "mask_overlap: noise, 400 objects",
-        lambda: mask_overlap(a, b),
-        "scikit-image",
-        lambda: _contingency(a, b),
-        _same_table,
-        {"copy": a.nbytes + b.nbytes},
-    )

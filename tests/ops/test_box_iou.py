@@ -2,11 +2,23 @@
 
 import pytest
 import torch
+from hypothesis.strategies import booleans, integers
 from torchvision.ops import box_iou as torchvision_iou
 from torchvision.ops import generalized_box_iou as torchvision_giou
 
+from microtome.ops import using
 from microtome.ops.box_iou import BACKENDS, box_giou, box_iou
 from microtome.testing import OperatorContract
+
+HERE = {b.name: b.lacking for b in BACKENDS}
+
+
+@pytest.fixture(params=HERE)
+def backend(request):
+    if HERE[request.param]:
+        pytest.skip(HERE[request.param])
+    with using(box_iou=request.param):
+        yield request.param
 
 
 def boxes(dims, count, seed=0, dtype=torch.float32):
@@ -38,8 +50,21 @@ class TestBoxIou(OperatorContract):
     def empty(self, spatial_dims):
         return boxes(spatial_dims, 0), boxes(spatial_dims, 4)
 
+    def drawn(self, draw, spatial_dims):
+        """Whole numbers among them: equal sides, touching boxes, empty ones, some inside out."""
+        random = torch.Generator().manual_seed(draw(integers(0, 99)))
+        some = [
+            7 * torch.rand(draw(integers(0, 40)), 2 * spatial_dims, generator=random)
+            for _ in range(2)
+        ]
+        return tuple(x.round() if draw(booleans()) else x for x in some)
 
-def test_in_two_dimensions_it_is_that_of_torchvision():
+    def operations(self, *args):
+        operator = torch.ops.microtome.box_iou
+        return [(operator, (*args, False)), (operator, (*args, True))]
+
+
+def test_in_two_dimensions_it_is_that_of_torchvision(backend):
     a, b = boxes(2, 40), boxes(2, 30, 1)
     whole = (a[:, 2:] > a[:, :2]).all(1)[:, None]  # torchvision: nan between two empty boxes
     torch.testing.assert_close(box_iou(a, b), torchvision_iou(xyxy(a), xyxy(b)).where(whole, 0))
@@ -48,7 +73,7 @@ def test_in_two_dimensions_it_is_that_of_torchvision():
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_it_counts_pixels(dims):
+def test_it_counts_pixels(backend, dims):
     a, b = (boxes(dims, 9, seed).round().long() for seed in (0, 1))
     canvas = torch.zeros(9, *[14] * dims, dtype=torch.bool)
     pixels = [canvas.clone(), canvas.clone()]
@@ -60,14 +85,14 @@ def test_it_counts_pixels(dims):
     torch.testing.assert_close(box_iou(a, b), shared / union.clamp(min=1))
 
 
-def test_boxes_apart_are_told_apart_by_giou_only():
+def test_boxes_apart_are_told_apart_by_giou_only(backend):
     a = torch.tensor([[0.0, 0, 1, 1]])
     others = torch.tensor([[0.0, 1, 1, 2], [0.0, 3, 1, 4]])
     assert box_iou(a, others).tolist() == [[0, 0]]
     assert box_giou(a, others).tolist() == [[0, -0.5]]
 
 
-def test_boxes_without_content_overlap_nothing():
+def test_boxes_without_content_overlap_nothing(backend):
     box = torch.tensor([[2.0, 2, 2, 5], [4.0, 4, 1, 1]])  # flat, and the wrong way round
     assert box_iou(box, box).eq(0).all()
     leaf = box.requires_grad_()
@@ -75,12 +100,42 @@ def test_boxes_without_content_overlap_nothing():
     assert leaf.grad.isfinite().all()
 
 
-def test_an_image_is_a_volume_of_one_layer():
+def test_an_image_is_a_volume_of_one_layer(backend):
     a, b = boxes(2, 8), boxes(2, 9, 1)
     deep = [
         torch.stack([x[:, 0] * 0, *x[:, :2].T, x[:, 0] * 0 + 1, *x[:, 2:].T], 1) for x in (a, b)
     ]
     torch.testing.assert_close(box_iou(*deep), box_iou(a, b))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_box_is_itself(backend, dims):
+    """To the last bit, whatever instructions round."""
+    some = boxes(dims, 300)[1:7]
+    assert box_iou(some, some).diagonal().eq(1).all()
+    assert box_giou(some, some).diagonal().eq(1).all()
+
+
+def test_a_box_that_is_not_a_number_overlaps_nothing(backend):
+    box = torch.tensor([[0.0, 0, 4, 4], [0.0, torch.nan, 4, 4], [0.0, 0, torch.nan, 4]])
+    for overlap in (box_iou(box, box), box_giou(box, box)):
+        assert overlap[0].tolist() == [1, 0, 0] and overlap[1:].eq(0).all()
+
+
+def test_the_wider_dtype_of_two_decides(backend):
+    whole = torch.tensor([[0, 0, 2**24 + 1, 1]])
+    assert box_iou(whole, whole.double()).dtype == torch.float64
+    assert box_iou(whole, whole - torch.tensor([0, 0, 1, 0])).dtype == torch.float32
+    exact = box_iou(whole, whole.double() - torch.tensor([0, 0, 1, 0]))
+    assert exact.item() == 2**24 / (2**24 + 1)
+
+
+def test_it_is_one_graph_for_any_numbers_of_boxes(backend):
+    torch.compiler.reset()
+    compiled = torch.compile(box_giou, fullgraph=True, dynamic=True, backend="aot_eager")
+    for count, dims in ((5, 2), (9, 2), (4, 3)):
+        pair = boxes(dims, count), boxes(dims, 2 * count, 1)
+        torch.testing.assert_close(compiled(*pair), box_giou(*pair))
 
 
 def test_what_does_not_fit_is_refused():

@@ -25,14 +25,20 @@ class Limits(NamedTuple):
     tolerance: Mapping[torch.dtype, float]
     mixed: bool
 
+    def of_device(self, given: Tensor) -> list[str]:
+        """Reasons against the device of a tensor."""
+        fits = given.device.type == self.device
+        return [] if fits else [f"needs {self.device.upper()} tensors, got {given.device}"]
+
     def of_values(self, values: Tensor, name: str) -> list[str]:
         """Reasons against the device and dtype of values."""
-        reasons = []
-        if values.device.type != self.device:
-            reasons.append(f"needs {self.device.upper()} tensors, got {values.device}")
-        if values.dtype not in self.tolerance:
-            reasons.append(f"{name} of {values.dtype}")
-        return reasons
+        odd = [] if values.dtype in self.tolerance else [f"{name} of {values.dtype}"]
+        return self.of_device(values) + odd
+
+    def of_labels(self, *maps: Tensor) -> list[str]:
+        """Reasons against the devices and dtypes of label maps."""
+        odd = [f"label maps of {x.dtype}" for x in maps if x.dtype not in _LABELS]
+        return [reason for x in maps for reason in self.of_device(x)] + odd
 
     def of_places(self, values: Tensor, name: str, *places: Tensor | None) -> list[str]:
         """Reasons against coordinates, which are of the dtype that sums are held in."""
@@ -55,6 +61,7 @@ def of_axes(count: int, known: Sequence[int]) -> list[str]:
     return [] if count in known else [f"{count} axes, not {' or '.join(map(str, known))}"]
 
 
+_LABELS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _SINGLE = {torch.float32: 1e-4, torch.bfloat16: 2**-7, torch.float16: 2**-9}
 
 CPU = Limits("cpu", {torch.float64: 1e-10, **_SINGLE}, mixed=False)

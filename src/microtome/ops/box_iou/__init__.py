@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..backend import Backend, choose
-from . import reference
+from . import cpu, reference
 
 __all__ = ["BACKENDS", "box_giou", "box_iou", "box_problems"]
 
-BACKENDS = (Backend("reference", reference.run, reference.refusals, {}),)
+BACKENDS = (
+    Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
+    Backend("reference", reference.run, reference.refusals, {}),
+)
 
 
 def box_iou(boxes: Tensor, others: Tensor) -> Tensor:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .operator import shape
 
-@torch.library.custom_op("microtome::masks_to_boxes", mutates_args=())
+
+@torch.library.custom_op("microtome::masks_to_boxes_reference", mutates_args=())
 def run(maps: Tensor, count: int) -> Tensor:
     """[K, *S] -> [N, 2D]; smallest and largest coordinate of each object's pixels.
 
     An operator, since how many pixels there are hangs on the values.
     """
-    if maps.numel() and int(maps.max()) > count:
-        raise ValueError(f"a label map holds {int(maps.max())}, but there are only {count} objects")
+    least, most = (int(x) for x in maps.aminmax()) if maps.numel() else (0, 0)
+    if most > count:
+        raise ValueError(f"a label map holds {most}, but there are only {count} objects")
+    if least < 0:
+        raise ValueError(f"a label map holds {least}, below 0")
     dims = maps.ndim - 1
     where = maps.nonzero()  # [P, 1 + D]
     number = maps[tuple(where.T)].long() - 1
@@ -25,9 +30,7 @@ def run(maps: Tensor, count: int) -> Tensor:
     return torch.where((high > 0).repeat(1, 2), torch.cat([low, high], 1), 0)
 
 
-@run.register_fake
-def _(maps: Tensor, count: int) -> Tensor:
-    return maps.new_empty(count, 2 * (maps.ndim - 1), dtype=torch.int64)
+run.register_fake(shape)
 
 
 def refusals(maps: Tensor, count: int) -> list[str]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import library
+from ..limits import CPU
 from .operator import run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
@@ -16,9 +17,7 @@ lacking = library.lacking()
 
 def refusals(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float) -> list[str]:
     """Other devices and numbers of axes; more boxes than 32 bits count."""
-    reasons = []
-    if boxes.device.type != "cpu":
-        reasons.append(f"needs CPU tensors, got {boxes.device}")
+    reasons = CPU.of_device(boxes)
     if boxes.shape[1] > 6:
         reasons.append(f"{boxes.shape[1] // 2} axes are more than 3")
     if boxes.shape[0] >= 2**31:
