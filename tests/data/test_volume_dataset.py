@@ -11,6 +11,7 @@ import tifffile
 import torch
 from skimage.measure import regionprops
 
+from microtome.data.aiming import Aim
 from microtome.data.crops import RandomCrop
 from microtome.data.databases import DataSchema, LabelSchema, SQLDatabase
 from microtome.data.databases.ingesting import ingest
@@ -25,6 +26,11 @@ from real_layouts import write_embryos
 SHAPE = (9, 24, 28)
 NAMES = r"(?P<specimen>Emb\d+)_t(?P<minute>\d+)"
 CLASSES = Classes(("background", "nucleus"), (False, True))
+CROPS = [
+    RandomCrop((4, 30, 8)),
+    RandomCrop((4, 30, 8), (0.5, 2.0)),
+    RandomCrop((4, 20, 8), (0.5, 2.0), Aim(objects=0.5, classes=0.3, least_visible=0.3)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +83,10 @@ def test_tiles_put_together_are_the_volume(embryos):
     assert len({tile.meta["name"] for tile in tiles}) == 12
 
 
-@pytest.mark.parametrize("scales", [None, (0.5, 2.0)])
-def test_a_crop_that_is_read_alone_is_that_of_the_whole(embryos, scales):
-    lazy = volumes(embryos, transforms=[RandomCrop((4, 30, 8), scales)], seed=5)
-    eager = volumes(
-        embryos, transforms=[lambda *given: RandomCrop((4, 30, 8), scales)(*given)], seed=5
-    )
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_crop_that_is_read_alone_is_that_of_the_whole(embryos, crop):
+    lazy = volumes(embryos, transforms=[crop], seed=5)
+    eager = volumes(embryos, transforms=[lambda *given: crop(*given)], seed=5)
     for item in range(12):
         a, b = lazy[Draw(3, item)], eager[Draw(3, item)]
         assert torch.equal(a.image, b.image)
@@ -91,16 +95,19 @@ def test_a_crop_that_is_read_alone_is_that_of_the_whole(embryos, scales):
         assert (a.placement, a.spacing) == (b.placement, b.spacing)
 
 
-def test_a_crop_reads_nothing_but_its_window(embryos, monkeypatch):
-    data, asked = volumes(embryos, transforms=[RandomCrop((4, 8, 8))]), []
-    opened = data.open(0)
-    for part in opened:
-        read = part.read
-        monkeypatch.setattr(part, "read", lambda r, read=read: asked.append(r) or read(r))
-    assert opened.source.intensity  # measured once per volume, from a thin grid
-    asked.clear()
+@pytest.mark.parametrize("aim", [None, Aim(objects=1.0)])
+def test_a_crop_reads_nothing_but_its_window(embryos, monkeypatch, aim):
+    """Of the image; a crop around an object looks for it in the labels of the whole volume."""
+    data, asked = volumes(embryos, transforms=[RandomCrop((4, 8, 8), aim=aim)]), {}
+    data[Draw(0, 0)]  # everything is open, and the source's intensities are measured
+    opened = data.volume(0)
+    (labels,) = opened.truths._maps.values()
+    for name, part in (("image", opened.source), ("labels", labels)):
+        read, regions = part.read, asked.setdefault(name, [])
+        monkeypatch.setattr(part, "read", lambda r, read=read, to=regions: to.append(r) or read(r))
     data[Draw(0, 0)]
-    assert [[s.stop - s.start for s in region] for region in asked] == [[4, 8, 8]] * 2
+    sizes = {name: [[s.stop - s.start for s in r] for r in part] for name, part in asked.items()}
+    assert sizes == {"image": [[4, 8, 8]], "labels": [[4, 8, 8] if aim is None else list(SHAPE)]}
 
 
 @pytest.mark.parametrize("method", [None, "fork", "spawn"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Region, Shape, window
-from ..structures import DataSample, LabelLayers, Segmentation
+from ..structures import LabelLayers, Segmentation
 
 Pixel = npt.NDArray[np.int64]  # [D], where it lies
 
@@ -43,28 +43,29 @@ class Aim:
 
     @property
     def asks(self) -> bool:
-        """Whether it must know what is in the whole image."""
+        """Whether it must know the truth of the whole image."""
         return self != Aim()
 
     def start(
         self,
-        sample: DataSample,
+        truth: Segmentation | None,
+        shape: Shape,
         size: Sequence[int],
         rng: np.random.Generator,
         ignore_index: int,
     ) -> list[int]:
-        """The first pixel per axis of a window of `size` in a sample."""
+        """The first pixel per axis of a window of `size` in an image of `shape`."""
         if self.objects + self.classes == 0:
-            return anywhere(sample.shape, size, rng)
+            return anywhere(shape, size, rng)
         lot = rng.random()
         pixel = None
         if lot < self.objects:
-            pixel = _of_an_object(sample.truth, rng)
+            pixel = _of_an_object(truth, rng)
         elif lot < self.objects + self.classes:
-            pixel = _of_a_class(sample.truth, rng, ignore_index)
+            pixel = _of_a_class(truth, rng, ignore_index)
         if pixel is None:
-            return anywhere(sample.shape, size, rng)
-        room = np.maximum(np.array(sample.shape) - size, 0)
+            return anywhere(shape, size, rng)
+        room = np.maximum(np.array(shape) - size, 0)
         lowest = np.maximum(pixel - np.array(size) + 1, 0)
         return _whole(rng.integers(np.minimum(lowest, room), np.minimum(pixel, room) + 1))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import prod
 
-from ..geometry import Region, Shape, extent, window
-from ..structures import DataSample
+from ..geometry import Region, Shape, window
 from .datasets import RegionDataset, SampleDataset
+from .opened import Part
 
 MOST = 1 << 25  # pixels of a sample that are looked at
 
@@ -16,33 +17,25 @@ def in_blocks(data: SampleDataset) -> SampleDataset:
     """The data set, or the blocks of its samples where these can be read in parts and are large."""
     if not isinstance(data, RegionDataset):
         return data
-    if all(prod(data.shape(item)) <= MOST for item in range(len(data))):
-        return data
-    return Blocks(data)
+    shapes = [data.open(item).shape for item in range(len(data))]
+    return data if all(prod(shape) <= MOST for shape in shapes) else Blocks(data, shapes)
 
 
 class Blocks(RegionDataset):
     """Blocks of the samples of another data set as samples."""
 
-    def __init__(self, data: RegionDataset) -> None:
+    def __init__(self, data: RegionDataset, shapes: Sequence[Shape]) -> None:
         super().__init__()
         self.data, self.classes = data, data.classes
-        self.places = [(i, r) for i in range(len(data)) for r in blocks_of(data.shape(i))]
+        self.places = [(i, r) for i, shape in enumerate(shapes) for r in blocks_of(shape)]
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def shape(self, item: int) -> Shape:
-        """*S of a block."""
-        return extent(self.places[item][1])
-
-    def read(self, item: int, region: Region) -> DataSample:
-        """A part of a block."""
+    def open(self, item: int) -> Part:
+        """A block of what the other data set opens."""
         sample, block = self.places[item]
-        within = tuple(
-            slice(b.start + r.start, b.start + r.stop) for b, r in zip(block, region, strict=True)
-        )
-        return self.data.read(sample, within)
+        return Part(self.data.open(sample), block)
 
 
 def blocks_of(shape: Shape, most: int = MOST) -> list[Region]:

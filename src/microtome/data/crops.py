@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..geometry import Placement, Region, Shape, Spacing, per_axis
-from ..structures import Classes, DataSample
-from .aiming import Aim, anywhere
+from ..structures import Classes, DataSample, Segmentation
+from .aiming import Aim
 from .resizing import resized, truth_at
 
 
@@ -55,41 +55,47 @@ class RandomCrop:
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
     ) -> DataSample:
         """Cut every part of a sample alike."""
-        rng = np.random.default_rng(chance)
-        seen, factor = self._window(len(sample.shape), rng)
-        start = self.aim.start(sample, seen, rng, classes.ignore_index)
-        cut = self._cut(sample.shape, start, seen, factor)
-        return self.finish(_cut(sample, cut.region, self.aim, classes.ignore_index), cut, classes)
+        cut = self.place(sample.shape, sample.truth, chance, classes)
+        truth = self.truth(sample.truth, cut, classes)
+        moved = _moved(sample, [side.start for side in cut.region])
+        image = sample.image[(slice(None), *cut.region)]
+        return self.finish(replace(sample, image=image, truth=truth, placement=moved), cut, classes)
 
-    def place(self, shape: Shape, chance: np.random.SeedSequence) -> Cut:
+    def place(
+        self,
+        shape: Shape,
+        truth: Segmentation | None,
+        chance: np.random.SeedSequence,
+        classes: Classes,
+    ) -> Cut:
         """Choose the window in an image of `shape`, which need not be read for it.
 
-        Right only where `aim` does not ask what is in the image.
+        Args:
+            shape: *S of the image.
+            truth: what is in all of it; only looked at where `aim.asks`.
+            chance: determines the window.
+            classes: the class table.
         """
         rng = np.random.default_rng(chance)
-        seen, factor = self._window(len(shape), rng)
-        return self._cut(shape, anywhere(shape, seen, rng), seen, factor)
-
-    def finish(self, sample: DataSample, cut: Cut, classes: Classes) -> DataSample:
-        """Resize and pad what was read of a sample, its window alone."""
-        size = per_axis(self.size, len(sample.shape))
-        return _padded(_rescaled(sample, cut.shape), size, classes.ignore_index)
-
-    def _window(self, spatial_dims: int, rng: np.random.Generator) -> tuple[list[int], float]:
-        """How many pixels of the image are in the window, and what they are enlarged by."""
         factor = 1.0 if self.scales is None else rng.uniform(self.scales[0], self.scales[1])
-        size = per_axis(self.size, spatial_dims)
-        return [max(1, round(want / factor)) for want in size], factor
-
-    def _cut(self, shape: Shape, start: list[int], seen: list[int], factor: float) -> Cut:
-        """The window as far as the image reaches, and its size after resizing."""
         size = per_axis(self.size, len(shape))
+        seen = [max(1, round(want / factor)) for want in size]
+        start = self.aim.start(truth, shape, seen, rng, classes.ignore_index)
         filled = tuple(
             want if have >= see else min(want, max(1, round(have * factor)))
             for have, see, want in zip(shape, seen, size, strict=True)
         )
         stops = (min(a + see, have) for a, see, have in zip(start, seen, shape, strict=True))
         return Cut(tuple(map(slice, start, stops)), filled)
+
+    def truth(self, truth: Segmentation | None, cut: Cut, classes: Classes) -> Segmentation | None:
+        """The truth of the window, of that of the whole image."""
+        return truth and self.aim.truth(truth, cut.region, classes.ignore_index)
+
+    def finish(self, sample: DataSample, cut: Cut, classes: Classes) -> DataSample:
+        """Resize and pad what was read of a sample, its window alone."""
+        size = per_axis(self.size, len(sample.shape))
+        return _padded(_rescaled(sample, cut.shape), size, classes.ignore_index)
 
 
 class Resize:
@@ -114,15 +120,6 @@ def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
     if not sizes or min(sizes) < 1:
         raise ValueError(f"{what}: expected pixels >= 1, got {size}")
     return size
-
-
-def _cut(sample: DataSample, region: Region, aim: Aim, ignore_index: int) -> DataSample:
-    """A window of an image that was read."""
-    image, truth = sample.image[(slice(None), *region)], sample.truth
-    if truth is not None:
-        truth = aim.truth(truth, region, ignore_index)
-    placement = _moved(sample, [side.start for side in region])
-    return replace(sample, image=image, truth=truth, placement=placement)
 
 
 def _rescaled(sample: DataSample, shape: Shape) -> DataSample:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..geometry import Region, Shape, window
+from ..geometry import Region, window
 from ..structures import Classes, DataSample
 from .crops import RandomCrop
+from .opened import Readable
 from .sampling import Draw, dice
 
 # A transform knows the class table, because what it uncovers is filled with `ignore_index`.
@@ -55,27 +56,33 @@ class SampleDataset(Dataset[DataSample]):
 
 
 class RegionDataset(SampleDataset):
-    """A data set that reads parts of its samples; subclasses say `shape` and `read`.
+    """A data set that reads parts of its samples; subclasses say `open`.
 
-    Where a random crop comes first, only its window is read: the same crop as of the whole sample.
-    A crop that is aimed at what is in the sample needs all of it.
+    Where a random crop comes first, only its window of the image is read: the same crop as of the
+    whole sample. For a crop that is aimed, the truth of the whole is read, and the image's window.
     """
 
     @abstractmethod
-    def shape(self, item: int) -> Shape:
-        """*S of a sample, known without reading its pixels."""
-
-    @abstractmethod
-    def read(self, item: int, region: Region) -> DataSample:
-        """Read a region of a sample; its placement says where it lies in its source."""
+    def open(self, item: int) -> Readable:
+        """Open the files of a sample."""
 
     def load(self, item: int) -> DataSample:
         """Read one whole sample."""
-        return self.read(item, window(self.shape(item)))
+        return read(self.open(item))
 
     def _first(self, item: int, steps: list[Step]) -> tuple[DataSample, list[Step]]:
         crop = steps[0][0] if steps else None
-        if not isinstance(crop, RandomCrop) or crop.aim.asks:
+        if not isinstance(crop, RandomCrop):
             return super()._first(item, steps)
-        cut = crop.place(self.shape(item), steps[0][1])
-        return crop.finish(self.read(item, cut.region), cut, self.classes), steps[1:]
+        opened, asks = self.open(item), crop.aim.asks
+        everything = opened.truth(window(opened.shape)) if asks else None
+        cut = crop.place(opened.shape, everything, steps[0][1], self.classes)
+        truth = crop.truth(everything, cut, self.classes) if asks else opened.truth(cut.region)
+        sample = crop.finish(opened.sample(cut.region, truth), cut, self.classes)
+        return sample, steps[1:]
+
+
+def read(opened: Readable, region: Region | None = None) -> DataSample:
+    """Read a region of a sample, or all of it."""
+    region = window(opened.shape) if region is None else region
+    return opened.sample(region, opened.truth(region))

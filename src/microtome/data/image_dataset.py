@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from ..geometry import window
-from ..structures import Classes, DataSample
-from .datasets import SampleDataset, Transform
+from ..structures import Classes
+from .datasets import RegionDataset, Transform
 from .manifest import read_manifest
+from .opened import KeptOpen, Opened, source_of
 from .records import SPLITS, Reading, Record, unique_names
 from .spelling import unknown
-from .stores import Source, open_source
-from .truth import read_truth
+from .stores import Source
 
 
-def source_of(record: Record, reading: Reading) -> Source:
-    """The image [C, *S] of a record; its own spacing, in µm, wins over that of `reading`.
-
-    Raises ImageReadError naming the file and what is wrong with it.
-    """
-    return open_source(
-        record.image,
-        spacing=reading.spacing if record.spacing is None else record.spacing,
-        levels=reading.levels,
-        channels=reading.channels,
-        time=record.time,
-    )
-
-
-class ImageDataset(SampleDataset):
-    """One sample per record, read when it is asked for.
+class ImageDataset(RegionDataset):
+    """One sample per record, read when it is asked for; crops of volumes are read alone.
 
     Args:
         records: the files of each image.
@@ -53,6 +36,7 @@ class ImageDataset(SampleDataset):
         self.records, self.classes = tuple(records), classes.checked()
         self.reading = reading or Reading()
         self.names = unique_names(self.records)
+        self._opened = KeptOpen(self._open)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -61,21 +45,15 @@ class ImageDataset(SampleDataset):
         """The image alone."""
         return source_of(self.records[item], self.reading)
 
-    def load(self, item: int) -> DataSample:
-        """Image, truth (None where the record names no file for it), spacing and statistics.
+    def open(self, item: int) -> Opened:
+        """The files of an image.
 
         Raises ImageReadError naming the file and what is wrong with it.
         """
-        source, record = self.source(item), self.records[item]
-        info = source.info
-        return DataSample(
-            torch.from_numpy(source.read(window(info.shape))),
-            read_truth(record, info.shape, self.classes, self.reading),
-            info.spacing,
-            info.channels,
-            intensity=source.intensity,
-            meta={"name": self.names[item], "path": str(record.image)},
-        )
+        return self._opened(item)
+
+    def _open(self, item: int) -> Opened:
+        return Opened(self.records[item], self.classes, self.reading, self.names[item])
 
 
 class ManifestDataset(ImageDataset):

@@ -48,7 +48,10 @@ def inspect(
         workers: threads, each holding one image; None means one per processor, at most 8.
         crop: pixels of a training crop, for which objects are counted too.
     """
-    looked_at = {split: in_blocks(data) for split, data in datasets.items()}
+    looked_at = {
+        split: data if isinstance(data, ImageDataset) else in_blocks(data)
+        for split, data in datasets.items()
+    }
     found = _found(looked_at, classes, progress or (lambda done, total: None), workers, crop)
     records = {s: d.records for s, d in datasets.items() if isinstance(d, ImageDataset)}
     volumes = {s: d.records for s, d in datasets.items() if isinstance(d, VolumeDataset)}

@@ -1,4 +1,4 @@
-"""Masks and label maps as wholes, as large as their image."""
+"""Masks and label maps that are as large as their image, read as wholes or by region."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import Shape, window
-from .stores import ImageReadError, open_labels
+from .stores import ImageReadError, LabelSource, open_labels
 from .stores.label_files import Encoding
 
 
-def read_map(
-    file: Path, image: Shape | None, encoding: Encoding = "index"
-) -> npt.NDArray[np.integer]:
-    """Read all of a mask or label map [*S], from any store; `image` is the shape it must have.
+def open_map(file: Path, image: Shape | None, encoding: Encoding = "index") -> LabelSource:
+    """Open a mask or label map [*S] of any store; `image` is the shape it must have.
 
     Raises ImageReadError with the reason.
     """
     source = open_labels(file, encoding=encoding)
     if image is not None:
         check_shape(file, source.shape, image)
+    return source
+
+
+def read_map(
+    file: Path, image: Shape | None, encoding: Encoding = "index"
+) -> npt.NDArray[np.integer]:
+    """Read all of a mask or label map [*S]; see `open_map`."""
+    source = open_map(file, image, encoding)
     return source.read(window(source.shape))
 
 

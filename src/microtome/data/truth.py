@@ -3,49 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..geometry import Shape
-from ..structures import Classes, Instances, LabelLayers, Segmentation
-from .label_maps import read_map
-from .objects import Objects, painted, read_objects
+from ..geometry import Region, Shape, extent, window
+from ..structures import Boxes, Classes, Instances, LabelLayers, Segmentation
+from .label_maps import open_map
+from .objects import Objects, is_map, objects_of, painted, read_objects
 from .records import Reading, Record
-from .stores import ImageReadError
+from .stores import ImageReadError, LabelSource
+from .stores.label_files import Encoding
 
 Integers = npt.NDArray[np.integer]
 ClassMap = npt.NDArray[np.int64]
 _DENSE = 1 << 20  # above this value, counting by a table costs more than sorting
 
 
+class Truth:
+    """What is in one image, read as a whole or by region; it pickles.
+
+    A region is read alone where it says itself what is in it. Where it does not, all of the image's
+    truth is read and cut: the class of an object is the one most of its pixels have in a mask,
+    regions are connected across borders, and outlines are no pixels yet.
+
+    Args:
+        record: the files.
+        shape: *S of the image.
+        classes: the class table.
+        reading: how files are read.
+    """
+
+    def __init__(self, record: Record, shape: Shape, classes: Classes, reading: Reading) -> None:
+        self.record, self.shape, self.classes, self.reading = record, shape, classes, reading
+        self._maps: dict[Path, LabelSource] = {}
+
+    def read(self, region: Region | None = None) -> Segmentation | None:
+        """Classes (int64) and objects of a region; None when the record has no truth.
+
+        Without a mask, pixels have the class of their object and 0 elsewhere; `record.value` is the
+        class of objects that have no other. Without labels too, it is the class of every pixel.
+        With a mask, an object without a judged pixel is dropped, and one that has no class of its
+        own has the one most of its judged pixels have.
+
+        Raises ImageReadError for what cannot be read, fits no class, or has another shape.
+        """
+        everything = window(self.shape)
+        if region is None or region == everything or self._by_region():
+            return self._read(everything if region is None else region)
+        found = self._read(everything)
+        return found and found.crop(region)
+
+    def _by_region(self) -> bool:
+        record = self.record
+        if record.labels is None:
+            return True
+        numbers = self.reading.labels_encoding == "index" and is_map(record.labels)
+        return numbers and record.mask is None
+
+    def _read(self, region: Region) -> Segmentation | None:
+        record, classes, reading = self.record, self.classes, self.reading
+        class_map = None
+        if record.mask is not None:
+            raw = self._map(record.mask, reading.mask_encoding).read(region)
+            wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
+            if wrong:
+                raise ImageReadError(record.mask, wrong)
+            class_map = as_classes(raw, reading)
+        if record.labels is not None:
+            return with_objects(self._objects(record.labels, region), class_map, record, classes)
+        if class_map is None and record.value is not None:
+            class_map = np.full(extent(region), record.value, np.int64)
+        return None if class_map is None else Segmentation(torch.from_numpy(class_map))
+
+    def _objects(self, labels: Path, region: Region) -> Objects:
+        if not is_map(labels):
+            return read_objects(self.record, self.shape, self.classes, self.reading)
+        values = self._map(labels, "index").read(region)
+        return objects_of(values, self.record, self.classes, self.reading)
+
+    def _map(self, file: Path, encoding: Encoding) -> LabelSource:
+        """Opened once."""
+        if file not in self._maps:
+            self._maps[file] = open_map(file, self.shape, encoding)
+        return self._maps[file]
+
+
 def read_truth(
     record: Record, shape: Shape, classes: Classes, reading: Reading
 ) -> Segmentation | None:
-    """Classes (int64) and objects of an image of `shape`; None when its record has no truth.
-
-    Without a mask, pixels have the class of their object and 0 elsewhere; `record.value` is the
-    class of objects that have no other. Without labels too, it is the class of every pixel. With
-    a mask, an object without a judged pixel is dropped, and one that has no class of its own has
-    the one most of its judged pixels have.
-
-    Raises ImageReadError for what cannot be read, fits no class, or has another shape.
-    """
-    class_map = None
-    if record.mask is not None:
-        raw = read_map(record.mask, shape, reading.mask_encoding)
-        wrong = wrong_values(value_counts(raw), classes, reading.mask_values)
-        if wrong:
-            raise ImageReadError(record.mask, wrong)
-        class_map = as_classes(raw, reading)
-    if record.labels is not None:
-        return with_objects(
-            read_objects(record, shape, classes, reading), class_map, record, classes
-        )
-    if class_map is None and record.value is not None:
-        class_map = np.full(shape, record.value, np.int64)
-    return None if class_map is None else Segmentation(torch.from_numpy(class_map))
+    """All of an image's truth; see `Truth`."""
+    return Truth(record, shape, classes, reading).read()
 
 
 def with_objects(
@@ -62,7 +112,7 @@ def with_objects(
         if objects.ignored is not None:
             free = (layers.maps == 0).all(0).numpy()
             class_map[objects.ignored & free] = classes.ignore_index
-    instances = Instances(torch.from_numpy(labels), masks=layers)
+    instances = Instances(torch.from_numpy(labels), Boxes(layers.boxes()), masks=layers)
     return Segmentation(torch.from_numpy(class_map), instances)
 
 

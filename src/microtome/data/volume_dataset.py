@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
-from ..geometry import Placement, Region, Shape, extent, window
-from ..structures import Boxes, Classes, DataSample, Instances, LabelLayers, Segmentation
+from ..geometry import Region, window
+from ..structures import Classes
 from .databases.joining import CORNERS, SPACE, SPACING, Row, shape_of
 from .datasets import RegionDataset, Transform
-from .image_dataset import source_of
+from .opened import KeptOpen, Opened, Part
 from .records import Reading, Record
-from .stores import ImageReadError, LabelSource, Source, open_labels
-
-_KEPT = 16  # volumes that a process keeps open
-
-
-class Opened(NamedTuple):
-    """The files of one volume, which are read by region."""
-
-    source: Source
-    labels: LabelSource | None
+from .stores import ImageReadError
 
 
 class VolumeDataset(RegionDataset):
@@ -63,17 +52,10 @@ class VolumeDataset(RegionDataset):
         self._volumes = np.array(volumes, np.int64)
         corners = [[row[corner] for corner in CORNERS[2:]] for row in rows]
         self._corners = np.array(corners, np.int64).reshape(-1, len(SPACE), 2)
-        self._opened: Callable[[int], Opened] | None = None
+        self._opened = KeptOpen(self._open)
 
     def __len__(self) -> int:
         return len(self._volumes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}  # every process opens its own files
-
-    def shape(self, item: int) -> Shape:
-        """*S of a tile."""
-        return extent(self.region(item))
 
     def region(self, item: int) -> Region:
         """Where a tile lies in its volume."""
@@ -84,52 +66,24 @@ class VolumeDataset(RegionDataset):
         """The files of a tile's volume."""
         return self.records[int(self._volumes[item])]
 
-    def read(self, item: int, region: Region) -> DataSample:
-        """Image, truth, spacing and statistics of a region of a tile.
-
-        Raises ImageReadError naming the file and what is wrong with it.
-        """
-        volume, tile = int(self._volumes[item]), self.region(item)
-        opened, shape = self.open(volume), self.shapes[volume]
-        where = tuple(
-            slice(t.start + r.start, t.start + r.stop) for t, r in zip(tile, region, strict=True)
-        )
-        placement = Placement(tuple(float(s.start) for s in where), (1.0,) * len(shape), shape)
-        info = opened.source.info
-        return DataSample(
-            torch.from_numpy(opened.source.read(where)),
-            None if opened.labels is None else self._truth(opened.labels, where),
-            info.spacing,
-            info.channels,
-            None if where == window(shape) else placement,
-            opened.source.intensity,
-            {"name": self._name(item), "path": str(self.records[volume].image)},
-        )
-
-    def open(self, volume: int) -> Opened:
-        """The files of a volume, kept open by this process.
+    def open(self, item: int) -> Part:
+        """A tile of a volume, whose files stay open for a while.
 
         Raises ImageReadError, also when their shape is not the table's.
         """
-        if self._opened is None:
-            self._opened = lru_cache(maxsize=_KEPT)(self._open)
-        return self._opened(volume)
+        return Part(self.volume(item), self.region(item), self._name(item))
+
+    def volume(self, item: int) -> Opened:
+        """The files of a tile's volume."""
+        return self._opened(int(self._volumes[item]))
 
     def _open(self, volume: int) -> Opened:
-        record, shape = self.records[volume], self.shapes[volume]
-        source = source_of(record, self.reading)
-        _check(record.image, source.info.shape, shape)
-        if record.labels is None:
-            return Opened(source, None)
-        labels = open_labels(record.labels)
-        _check(record.labels, labels.shape, shape)
-        return Opened(source, labels)
-
-    def _truth(self, labels: LabelSource, region: Region) -> Segmentation:
-        ids = torch.from_numpy(labels.read(region).astype(np.int64))
-        layers = LabelLayers.from_ids(ids)
-        ones = torch.ones(len(layers), dtype=torch.int64)
-        return Segmentation((ids > 0).long(), Instances(ones, Boxes(layers.boxes()), masks=layers))
+        record, stated = self.records[volume], self.shapes[volume]
+        opened = Opened(record, self.classes, self.reading, record.name)
+        if opened.shape != stated:
+            found, said = (" x ".join(map(str, shape)) for shape in (opened.shape, stated))
+            raise ImageReadError(record.image, f"is {found}, and {said} in the database")
+        return opened
 
     def _name(self, item: int) -> str:
         """The image's name, its time where there are several, and where a tile of it begins."""
@@ -157,9 +111,3 @@ def record_of(row: Row, root: Path, group: str | None = None) -> Record:
         spacing=None if None in spacing else spacing,  # type: ignore[arg-type]
         time=row["t0"] if (row.get("t") or 1) > 1 else None,
     )
-
-
-def _check(file: Path, found: Shape, stated: Shape) -> None:
-    if found != stated:
-        said = " x ".join(map(str, stated))
-        raise ImageReadError(file, f"is {' x '.join(map(str, found))}, and {said} in the database")

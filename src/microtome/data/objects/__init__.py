@@ -13,6 +13,7 @@ A table may say the class of each object of a map or folder by its number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,15 +22,16 @@ import torch
 
 from ...geometry import Shape
 from ...structures import Classes, LabelLayers
+from ..label_maps import read_map
 from ..records import Reading, Record
 from ..stores.archives import is_folder
 from ..stores.zarr_arrays import is_zarr
 from .naming import class_indices
-from .numbered import masks_in, numbered
+from .numbered import Values, masks_in, numbered
 from .outlines import is_outlines, outlined
 from .parts import Mask, Part, covered, layered, painted
 
-__all__ = ["Objects", "painted", "read_objects"]
+__all__ = ["Objects", "is_map", "objects_of", "painted", "read_objects"]
 
 
 class Objects(NamedTuple):
@@ -48,6 +50,11 @@ class Objects(NamedTuple):
     lost: int = 0
 
 
+def is_map(file: Path) -> bool:
+    """Whether a file says the objects as a map of pixels."""
+    return not is_outlines(file) and (not is_folder(file) or is_zarr(file))
+
+
 def read_objects(record: Record, shape: Shape, classes: Classes, reading: Reading) -> Objects:
     """Read the objects of an image of `shape` whose record names `labels`.
 
@@ -59,13 +66,13 @@ def read_objects(record: Record, shape: Shape, classes: Classes, reading: Readin
     assert record.labels is not None
     file, table = record.labels, reading.object_table
     words: Sequence[str | None] | None = None
+    if is_map(file):
+        return objects_of(read_map(file, shape), record, classes, reading)
     if is_outlines(file):
         parts = outlined(file, record.image, shape)
         words = [part.word for part in parts]
-    elif is_folder(file) and not is_zarr(file):
-        parts = masks_in(file, shape)
     else:
-        return _of_map(numbered(file, shape, reading.labels_encoding), record, classes, reading)
+        parts = masks_in(file, shape)
     if table is not None:
         words = table.words(record.name, [part.number for part in parts])
     if words is None:
@@ -74,8 +81,13 @@ def read_objects(record: Record, shape: Shape, classes: Classes, reading: Readin
     return _of_parts(parts, class_indices(file, words, classes, reading), shape, classes)
 
 
-def _of_map(layers: LabelLayers, record: Record, classes: Classes, reading: Reading) -> Objects:
-    table = reading.object_table
+def objects_of(values: Values, record: Record, classes: Classes, reading: Reading) -> Objects:
+    """The objects of a map of pixels, or of a region of it; see `read_objects`."""
+    assert record.labels is not None
+    layers, table = (
+        numbered(record.labels, values, reading.labels_encoding),
+        reading.object_table,
+    )
     if table is None:
         return Objects(layers)
     words = table.words(record.name, layers.ids.tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from skimage.measure import label
 
@@ -17,14 +18,15 @@ from ..stores.archives import files_below
 from ..stores.image_files import SUFFIXES
 from .parts import Part, part_of
 
+Values = npt.NDArray[np.integer]
 
-def numbered(file: Path, shape: Shape, encoding: LabelsEncoding) -> LabelLayers:
-    """The objects of one map: `index`, its values are their numbers; `components`, each connected
-    region of one value is an object, neighbours across corners included.
 
-    Raises ImageReadError for what cannot be read or has another shape.
+def numbered(file: Path, values: Values, encoding: LabelsEncoding) -> LabelLayers:
+    """The objects of a map [*S] of a file: `index`, its values are their numbers; `components`,
+    each connected region of one value is an object, neighbours across corners included.
+
+    Raises ImageReadError for numbers that are too large.
     """
-    values = read_map(file, shape)
     if values.max(initial=0) > np.iinfo(np.int64).max:
         raise ImageReadError(file, f"holds the number {values.max()}; objects go up to 2^63 - 1")
     if encoding == "components":
