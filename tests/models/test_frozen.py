@@ -10,7 +10,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from microtome.backbones.licences import KNOWN, licence_of, warning
+from microtome import catalogue
+from microtome.backbones.licences import licence_of, warning
 from microtome.backbones.pretrained import PretrainedPyramid, PretrainedViT
 from microtome.cli import main
 from microtome.files import sha256
@@ -169,8 +170,8 @@ def test_an_exported_folder_is_complete_and_local(checkpoint, encoder, tmp_path,
 
 
 def test_a_published_file_is_known_by_its_content(encoder, classes, tmp_path, monkeypatch):
-    known = KNOWN[1]._replace(sha256=sha256(encoder))
-    monkeypatch.setattr("microtome.backbones.licences.KNOWN", (known,))
+    known = catalogue.find("uni_v2")._replace(sha256=sha256(encoder))
+    monkeypatch.setattr(catalogue, "entries", lambda: {"uni_v2": known})
     backbone = PretrainedPyramid("test_resnet", str(encoder))
     Segmenter(backbone, partial(Dense, channels=8), classes).save_pretrained(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
@@ -183,7 +184,6 @@ def test_licences_are_known_by_repository_too():
     assert licence_of("lab/encoder", "mit") == "mit" and warning("mit") is None
     assert licence_of("lab/encoder", None) == "not stated"
     assert warning("Apache-2.0") is None and "restricts" in warning("cc-by-nc-4.0")
-    assert all(len(known.sha256) == 64 for known in KNOWN)
 
 
 def test_a_vision_transformer_is_frozen_and_found_alike(tmp_path):

@@ -35,7 +35,7 @@ class PretrainedViT(PublishedBackbone, TokenBackbone):
                 f"{self.found.architecture} is not a plain vision transformer: "
                 "take PretrainedPyramid"
             )
-        vit = self.found.create(in_chans=self.in_channels, dynamic_img_size=True)
+        vit = self.found.create(in_chans=self._stem_channels, dynamic_img_size=True)
         vit.prune_intermediate_layers([len(vit.blocks) - 1], prune_norm=False)
         patch = tuple(int(p) for p in vit.patch_embed.feat_ratio(as_scalar=False))
         self.depth, self.embed_dim, self.mask_unit = len(vit.blocks), vit.embed_dim, patch
@@ -57,8 +57,7 @@ class PretrainedViT(PublishedBackbone, TokenBackbone):
         """
         x = self.vit.patch_embed(image)  # [B, *grid, C]
         grid, prefix = tuple(x.shape[1:3]), int(self.vit.num_prefix_tokens)
-        embedded = self.vit._pos_embed(x)
-        x, positions = embedded if isinstance(embedded, tuple) else (embedded, None)
+        x, positions = self._placed(x)
         if keep is not None:
             index = kept(keep)
             x = torch.cat([x[:, :prefix], take(x[:, prefix:], index)], 1)
@@ -78,6 +77,11 @@ class PretrainedViT(PublishedBackbone, TokenBackbone):
     def to_map(self, tokens: Tokens) -> Tensor:
         """Final norm, prefix off: [B, C, *grid], zeros where tokens were dropped."""
         return on_grid(tokens._replace(x=self.vit.norm(tokens.x)))
+
+    def _placed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patches [B, *grid, C] as tokens [B, prefix + N, C], and their rotary positions."""
+        embedded = self.vit._pos_embed(x)
+        return embedded if isinstance(embedded, tuple) else (embedded, None)
 
     @property
     def _own_positions(self) -> bool:

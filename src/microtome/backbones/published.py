@@ -7,8 +7,9 @@ the architectures are timm's own.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +20,19 @@ from timm.models import adapt_input_conv
 from timm.models._hub import load_model_config_from_hf, load_model_config_from_path
 from torch import Tensor, nn
 
+from ..catalogue import by_file
 from ..files import sha256
 from ..weights import State, load_weights, read_state, weights_file
 from . import Normalisation
-from .licences import UNKNOWN, by_file, licence_of
+from .licences import UNKNOWN, licence_of
 
 Options = Mapping[str, Any]
 Config = dict[str, Any]  # timm's pretrained_cfg
+Convert = Callable[[State, Any], State]  # published tensors to timm's names, for a model of timm's
 
 NONE, HUB = "none", "hub"
+
+log = logging.getLogger("microtome")
 
 
 class Published(NamedTuple):
@@ -38,12 +43,14 @@ class Published(NamedTuple):
         config: timm's pretrained_cfg, where the name brought one.
         options: arguments of timm's constructor.
         weights: `none`, `hub`, or the local file or folder to read.
+        convert: how tensors of its file get timm's names, all of them; timm's own way where None.
     """
 
     architecture: str
     config: Config | None
     options: dict[str, Any]
     weights: str
+    convert: Convert | None = None
 
     @classmethod
     def find(cls, name: str, weights: str, options: Options | None) -> Published:
@@ -102,11 +109,16 @@ class Published(NamedTuple):
             return
         state = _with_stem(self._read(outline), first_convolutions(outline), in_channels)
         own = {_flat(key): key for key in model.state_dict()}
-        load_weights(model, {own.get(_flat(k), k): v for k, v in state.items()}, at_least=1.0)
+        named = {own.get(_flat(k), k): v for k, v in state.items()}
+        report = load_weights(model, named, at_least=1.0)
+        if self.convert and report.unused:
+            raise ValueError(f"{self.weights}: more than {self.architecture} has; {report}")
+        log.info("%s: %s", self.weights, report)
 
     def _read(self, outline: Any) -> State:
         state = read_state(self.weights)
-        convert = getattr(sys.modules[type(outline).__module__], "checkpoint_filter_fn", None)
+        own = getattr(sys.modules[type(outline).__module__], "checkpoint_filter_fn", None)
+        convert = self.convert or own
         try:
             return state if convert is None else dict(convert(state, outline))
         except KeyError as error:
@@ -136,7 +148,7 @@ def came_from(name: str, found: Published, config: Config) -> dict[str, str]:
         return {"name": name, "weights": place, "licence": licence}
     mark = sha256(weights_file(found.weights))
     known = by_file(mark)
-    called, licence = (known.hub_id, known.licence) if known else (name, UNKNOWN[1])
+    called, licence = (str(known.hub_id), known.licence) if known else (name, UNKNOWN[1])
     return {"name": called, "weights": Path(found.weights).name, "licence": licence, "sha256": mark}
 
 

@@ -45,14 +45,23 @@ class PublishedBackbone(Backbone):
         origin: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.found, self.in_channels = Published.find(name, weights, options), in_channels
+        self.found, self.in_channels = self._find(name, weights, options), in_channels
         outline = self.found.outline()
         network = self._made(outline)
-        self.found.fill(network, outline, in_channels)
+        self.found.fill(network, outline, self._stem_channels)
         self._describe(name, network.pretrained_cfg, normalisation, origin)
         self.is_frozen = freeze
         if freeze:  # running statistics are weights too
             self.requires_grad_(False).eval()
+
+    def _find(self, name: str, weights: str, options: dict[str, Any] | None) -> Published:
+        """Look the name up."""
+        return Published.find(name, weights, options)
+
+    @property
+    def _stem_channels(self) -> int:
+        """Channels that timm's model sees at once."""
+        return self.in_channels
 
     @abstractmethod
     def _made(self, outline: Any) -> Any:
@@ -69,7 +78,11 @@ class PublishedBackbone(Backbone):
             raise ValueError(
                 f"{self.in_channels} channels but {len(self.normalisation.mean)} means"
             )
-        self.origin = came_from(name, self.found, config) if given is None else dict(given)
+        self.origin = self._came_from(name, config) if given is None else dict(given)
+
+    def _came_from(self, name: str, config: Config) -> dict[str, str]:
+        """What cards tell of the weights; empty when they are random."""
+        return came_from(name, self.found, config)
 
     def train(self, mode: bool = True) -> Self:
         """Frozen, it stays in evaluation."""
@@ -91,7 +104,7 @@ class PublishedBackbone(Backbone):
         if sha256(path) != self.origin.get("sha256"):
             raise ValueError(f"{path}: not the file that this backbone was trained on")
         self.found = self.found._replace(weights=str(path))
-        self.found.fill(self._network, self.found.outline(), self.in_channels)
+        self.found.fill(self._network, self.found.outline(), self._stem_channels)
 
     @property
     @abstractmethod

@@ -16,6 +16,7 @@ VERBS = {
     "inspect": "open every file of a data set and report all problems at once",
     "ingest": "a folder of volumes as OME-Zarr, with a database of what is known of them",
     "download": "fetch a public data set: ade20k, lunghist700",
+    "models": "list pathology foundation models, or explain one and how to get its weights",
     "demo": "generate tissue, train, predict and compare, in a few minutes",
     "doctor": "say what this machine has, what is missing and what to type",
 }

@@ -28,6 +28,7 @@ def model_card(facts: Facts) -> str:
     """Markdown, with the front matter that the Hugging Face hub reads."""
     usage, axes = facts.usage, ", ".join("zyx"[-facts.spatial_dims :])
     spacing = f"{list(usage.spacing)} µm per pixel" if usage.spacing else "not recorded"
+    made_for = facts.origin.get("um_per_px")
     tiles = (
         f"tiles of {usage.tile} pixels, overlap {usage.overlap:g}"
         if usage.mode == "sliding"
@@ -41,6 +42,7 @@ def model_card(facts: Facts) -> str:
         ("Prediction", tiles),
         ("Model", f"{facts.backbone} with {facts.head}, {facts.parameters:,} parameters"),
         ("Encoder weights", _origin(facts.origin)),
+        *([("Encoder made for", f"{made_for} µm per pixel")] if made_for else []),
     ]
     return _TEMPLATE.format(
         classes="\n".join(_class_row(facts.classes, i) for i in range(facts.classes.num_classes)),
