@@ -30,6 +30,7 @@ BENCHMARKS = (
     "matching",
     "mask2former",
     "backbones",
+    "instance_metrics",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -70,3 +70,11 @@ def test_backbones_run_to_the_end(tmp_path):
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
     report = json.loads((tmp_path / "backbones.json").read_text())
     assert len(report["cases"]) == 16 and len(report["growth"]) == 6 and report["memory"]
+
+
+@pytest.mark.slow
+def test_metrics_of_objects_are_those_of_their_peers(tmp_path):
+    """Each case checks that before it is timed."""
+    command = [sys.executable, "-m", "benchmarks", "instance_metrics", "--results", tmp_path]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
+    assert len(json.loads((tmp_path / "instance_metrics.json").read_text())["cases"]) == 3

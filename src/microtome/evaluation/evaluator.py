@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,20 +72,51 @@ class DatasetEvaluator(ABC, Generic[Score]):
         An image that was dealt to two processes, so that both have equally many, counts once, if
         it has a name.
         """
-        return self._numbers(_of_all_processes(self._named, self.scores))
+        scores = _of_all_processes(self._named, self.scores)
+        return {key: float(value) for key, value in self._pooled(scores).items()}
+
+    def intervals(
+        self, draws: int = 1000, level: float = 0.95, seed: int = 0
+    ) -> dict[str, tuple[float, float]]:
+        """How far the numbers would move with other images: bootstrap intervals (Efron, 1979).
+
+        As many images are drawn with replacement as there are, `draws` times, and all numbers
+        pooled anew each time; the interval holds the middle `level` of them (the percentile
+        method), as far as they exist. It knows nothing of chance in training, and images of one
+        patient are not independent. Like `evaluate` to be called by every process.
+
+        Returns (low, high) by name; nan with fewer than two images.
+        """
+        scores = _of_all_processes(self._named, self.scores)
+        if len(scores) < 2:
+            return dict.fromkeys(self.numbers, (math.nan, math.nan))
+        chance = np.random.default_rng(seed)
+        drawn = chance.multinomial(len(scores), [1 / len(scores)] * len(scores), draws)
+        numbers = self._weighed(scores, torch.from_numpy(drawn))
+        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+        found = {key: value.double().nanquantile(ends) for key, value in numbers.items()}
+        return {key: (float(low), float(high)) for key, (low, high) in found.items()}
 
     @property
     def numbers(self) -> list[str]:
         """What `evaluate` will give."""
-        return list(self._numbers([]))
+        return list(self._pooled([]))
+
+    def _pooled(self, scores: Sequence[Score]) -> dict[str, Tensor]:
+        scores = scores or [self._nothing()]
+        return self._weighed(scores, torch.ones(1, len(scores)))
 
     @abstractmethod
     def _score(self, result: Segmentation, truth: Segmentation) -> Score:
         """What is kept of one image."""
 
     @abstractmethod
-    def _numbers(self, scores: Sequence[Score]) -> dict[str, float]:
-        """The numbers of some images together, by name."""
+    def _nothing(self) -> Score:
+        """Of an image that there is not."""
+
+    @abstractmethod
+    def _weighed(self, scores: Sequence[Score], weights: Tensor) -> dict[str, Tensor]:
+        """Numbers [W] of images, at least one, that count as often as weights [W, images] say."""
 
     @abstractmethod
     def _row(self, score: Score) -> dict[str, float]:

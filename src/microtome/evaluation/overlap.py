@@ -41,6 +41,11 @@ class Overlap(NamedTuple):
         either = self.found_area[found] + self.true_area[true] - self.shared
         return self.shared.double() / either
 
+    @property
+    def spared(self) -> Tensor:
+        """[N] bool, objects of the result of which more than half is not judged."""
+        return self.ignored_area > self.found_area
+
 
 def overlap(result: LabelLayers, truth: LabelLayers, ignored: Tensor | None = None) -> Overlap:
     """Lay the objects of a result over those of the truth.

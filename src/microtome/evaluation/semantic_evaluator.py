@@ -10,7 +10,7 @@ from torch import Tensor
 from ..structures import Classes, Segmentation
 from .confusion import PixelSums, class_scores, confusion
 from .evaluator import DatasetEvaluator
-from .sums import added
+from .sums import weighted
 
 ROW = ("miou", "mean_dice", "pixel_accuracy")
 
@@ -29,14 +29,15 @@ class SemanticEvaluator(DatasetEvaluator[PixelSums]):
         matrix = confusion(found, true.to(found.device), count, ignored).cpu()
         return PixelSums(matrix.diagonal().clone(), matrix.sum(1), matrix.sum(0))
 
-    def _numbers(self, scores: Sequence[PixelSums]) -> dict[str, float]:
-        nothing = PixelSums(*torch.zeros(3, self.classes.num_classes, dtype=torch.int64))
-        numbers = class_scores(added([nothing, *scores]), self.classes.names)
-        return {key: float(value) for key, value in numbers.items()}
+    def _nothing(self) -> PixelSums:
+        return PixelSums(*torch.zeros(3, self.classes.num_classes, dtype=torch.int64))
+
+    def _weighed(self, scores: Sequence[PixelSums], weights: Tensor) -> dict[str, Tensor]:
+        return class_scores(weighted(scores, weights), self.classes.names)
 
     def _row(self, score: PixelSums) -> dict[str, float]:
-        own = self._numbers([score])
-        return {key: own[key] for key in ROW}
+        own = self._weighed([score], torch.ones(1, 1))
+        return {key: float(own[key]) for key in ROW}
 
 
 def evaluate(

@@ -22,6 +22,8 @@ OBJECT_COLUMNS = {
     "ap_dsb@0.5": "AP_dsb@0.5",
     "ap_dsb@0.75": "AP_dsb@0.75",
     "ap_dsb@0.9": "AP_dsb@0.9",
+    "coco_ap": "AP_coco",
+    "aji": "AJI",
 }
 
 
