@@ -1,9 +1,10 @@
 """`python -m benchmarks [NAME …]`: time our code beside its peers, same work, same run.
 
 Each benchmark is a module with `cases()`, `memory()` where memory is compared, and `growth()` where
-time is followed over sizes; figures go to `benchmarks/results/NAME.json` and `NAME.md`, written
-again after every line, so that a run that breaks off leaves what it had. With `BENCHMARKS=tiny` in
-the environment some take small sizes, to see that they run.
+time is followed over sizes, or what else `GROWTH` says. Figures go to
+`benchmarks/results/NAME.json` and `NAME.md`, written again after every line, so that a run that
+breaks off leaves what it had. With `BENCHMARKS=tiny` in the environment some take small sizes, to
+see that they run.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ BENCHMARKS = (
     "backbones",
     "instance_metrics",
 )
+BY_SIZE = "Milliseconds by size, and the power of the size that they follow:"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -55,6 +57,7 @@ def run(name: str, results: Path) -> dict[str, Any]:
     """Run one benchmark, its figures so far in `results` after every line."""
     module = importlib.import_module(f".{name}", __package__)
     report: dict[str, Any] = {"machine": machine(), "limits": limits(), "cases": []}
+    report["growth_is"] = getattr(module, "GROWTH", BY_SIZE)
     for kind, row in _rows(module, report["limits"]):
         report.setdefault(kind, []).append(row)
         (results / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")

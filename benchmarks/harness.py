@@ -172,10 +172,8 @@ def peak_memory(code: str) -> int:
 
 def markdown(report: dict[str, Any]) -> str:
     """The tables of a report, a line per case, and the machine."""
-    lines = [
-        "| | ours, ms | peer | peer, ms | ratio | cpu ratio | of the limit | undisturbed |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heading = "| | ours, ms | peer | peer, ms | ratio | cpu ratio | of the limit | undisturbed |"
+    lines = [heading, "|---" * 8 + "|"] if report["cases"] else []
     for row in report["cases"]:
         shares = ", ".join(f"{100 * s:.0f} % {kind}" for kind, s in row["of_limit"].items())
         lines.append(
@@ -187,7 +185,7 @@ def markdown(report: dict[str, Any]) -> str:
         lines += ["", "Peak memory beyond what was held before, in MB; parameters in millions:"]
         lines += ["", *_table(report["memory"], 1e6)]
     if report.get("growth"):
-        lines += ["", "Milliseconds by size, and the power of the size that they follow:"]
+        lines += ["", report["growth_is"]]
         lines += ["", *_table(report["growth"], 1)]
     about = report["machine"]
     limit = ", ".join(f"{kind} {amount / 1e9:.3g} G/s" for kind, amount in report["limits"].items())
@@ -195,7 +193,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"\n{about['processor']}, {about['threads']} threads, {about['instructions']}, "
         f"torch {about['torch']}; limits: {limit}"
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).lstrip() + "\n"
 
 
 def _table(rows: list[dict[str, Any]], unit: float) -> list[str]:

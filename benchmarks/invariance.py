@@ -1,14 +1,18 @@
 """Objects against overlap, and a run that is killed again and again.
 
-python -m benchmarks.invariance curve PICTURE     quality against overlap, for three segmenters
-python -m benchmarks.invariance killed FOLDER     512×1024×1024, SIGKILL every minute, until it ends
+python -m benchmarks.invariance curve PICTURE           quality against overlap, three segmenters
+python -m benchmarks.invariance killed FOLDER [SHAPE]   512x1024x1024, killed until it ends; takes
+                                                        3 GB of disk in FOLDER, which must be new
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from itertools import product
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +20,24 @@ import torch
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from microtome.geometry import Region, window
+from microtome.geometry import Shape, window
 from microtome.inference import predict
 from microtome.structures import DataSample, Instances, LabelLayers, Segmentation
 from microtome.testing.known_objects import (
+    EACH,
     BlankImage,
     KnownObjects,
     TruthReader,
     panoptic_quality,
 )
+from microtome.testing.labels_on_disk import LabelsOnDisk
 
-from .stitching import CELL
+from .stitching import CELL, store
 
 SHAPE, LARGEST, TILE = (64, 160, 160), 32, 70
 OVERLAPS = (0, 1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44)
-LARGE = (512, 1024, 1024)
+LARGE = "512x1024x1024"
+FIRST, LATER = 3, 1.3  # seconds until the first SIGKILL, and how much later each next one is
 
 
 class Parts:
@@ -83,41 +90,58 @@ def curve(picture: Path) -> None:
     figure.savefig(picture)
 
 
-def killed(folder: Path, seconds: float = 60) -> None:
-    child = f"from benchmarks.stitching import *; stitch({LARGE}, Path({str(folder)!r}))"
-    kills = 0
+def killed(folder: Path, shape: Shape) -> None:
+    """Kill a run again and again, each time later, until one ends; compare with the truth."""
+    child = f"from benchmarks.stitching import *; stitch({shape}, Path({str(folder)!r}))"
+    folder.mkdir(parents=True)
+    kills, wait, start = 0, FIRST, time.perf_counter()
     while True:
         process = subprocess.Popen([sys.executable, "-c", child])
         try:
-            if process.wait(seconds):
+            if process.wait(wait):
                 raise SystemExit("the run failed")
             break
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            kills += 1
-    wrong, largest = compare(folder)
-    print(f"{kills} kills, {largest} objects, {wrong} voxels wrong")
+            kills, wait = kills + 1, wait * LATER
+    seconds = time.perf_counter() - start
+    wrong, objects, split = compare(store(shape, folder), KnownObjects(shape, cell=CELL))
+    print(
+        f"{'x'.join(map(str, shape))}: {kills} kills in {seconds:.0f} s, {objects} objects, "
+        f"{split} of them not one to one, {wrong} voxels wrong"
+    )
+    if kills == 0 or wrong or split:
+        raise SystemExit(1)
 
 
-def compare(folder: Path) -> tuple[int, int]:
-    """Compare slab by slab: voxels that are not as in the truth, ids being one to one; ids."""
-    truth = KnownObjects(LARGE, cell=CELL)
-    found = np.memmap(folder / "labels.raw", np.uint32, "r", shape=LARGE)
-    table = np.zeros(0, np.int64)
-    wrong = largest = 0
-    for start in range(0, LARGE[0], CELL):
-        region: Region = (slice(start, start + CELL), *window(LARGE[1:]))
-        true, here = truth.read(region), np.asarray(found[region]).astype(np.int64)
-        table = np.append(table, np.zeros(max(0, int(true.max()) + 1 - len(table)), np.int64))
-        table[true.ravel()] = here.ravel()
-        wrong += int((table[true] != here).sum())
-        largest = max(largest, int(here.max()))
-    used = table[table > 0]
-    if len(np.unique(used)) != len(used) or table[0]:
-        raise SystemExit("objects were joined that are not one")
-    return wrong, largest
+def compare(found: LabelsOnDisk, truth: KnownObjects) -> tuple[int, int, int]:
+    """Chunk by chunk, whichever ids objects got: voxels that are wrong, objects, and those of them
+    that share an id with another one or with the background."""
+    ids = np.zeros(EACH * prod(-(-s // truth.cell) for s in truth.shape) + 1, np.int64)
+    known = np.zeros(len(ids), bool)
+    wrong = 0
+    for corner in product(*(range(0, s, c) for s, c in zip(found.shape, found.chunk, strict=True))):
+        region = tuple(
+            slice(a, min(a + c, s))
+            for a, c, s in zip(corner, found.chunk, found.shape, strict=True)
+        )
+        true, here = truth.read(region).ravel(), found.read(region).ravel()
+        present, first = np.unique(true, return_index=True)
+        new = ~known[present]  # what an object is called where it is met first
+        ids[present[new]], known[present] = here[first[new]], True
+        wrong += int((ids[true] != here).sum())
+    named = ids[known]
+    return wrong, len(named) - 1, len(named) - len(np.unique(named))
+
+
+def _shape(told: str) -> Shape:
+    return tuple(map(int, told.split("x")))
 
 
 if __name__ == "__main__":
-    {"curve": curve, "killed": killed}[sys.argv[1]](Path(sys.argv[2]))
+    what, place, *more = sys.argv[1:]
+    if what == "curve":
+        curve(Path(place))
+    else:
+        killed(Path(place), _shape(more[0] if more else LARGE))

@@ -16,6 +16,8 @@ from microtome.structures import DataSample, Segmentation
 
 from .harness import Case, peak_memory
 
+GROWTH = "Seconds in all, the network's own, and what the rest adds to them:"
+
 
 class OneConvolution:
     """A network so small that the time is that of tiling and blending."""

@@ -20,11 +20,11 @@ from microtome.structures import Segmentation
 from microtome.testing.known_objects import (
     BlankImage,
     KnownObjects,
-    LabelsOnDisk,
     TruthReader,
     in_raster_order,
     panoptic_quality,
 )
+from microtome.testing.labels_on_disk import LabelsOnDisk
 
 SHAPE, CHUNK = (40, 60, 50), (16, 16, 16)
 TILING = Tiling(tile=(24, 32, 32), overlap=16, batch_size=2)
@@ -86,7 +86,7 @@ def test_classes_in_a_store_are_those_in_memory(memory, network, tmp_path, shape
     expected = predict(memory(image), model, tile=16, overlap=0.5, batch_size=3).classes
     assert np.array_equal(store.values, expected.numpy())
     assert outcome == (None, {})
-    assert store.writes == len(Blocks(tiling.grid(memory(image).info), chunk).regions)
+    assert store.writes == len(Blocks(tiling.grid(memory(image).info), chunk))
 
 
 @dataclass
@@ -192,15 +192,6 @@ def test_another_run_is_refused(tmp_path):
         predict_to(BlankImage(SHAPE), reader(), store, work=tmp_path, tiling=resize)
 
 
-def test_blocks_are_told_when_their_tiles_are_there():
-    grid = TileGrid.plan((40,), 16, 8)  # tiles at 0, 8, 16, 24
-    blocks = Blocks(grid, (10,), written=[1])  # 0:20 is left, 20:40 is written
-    assert [r[0].stop for r in blocks.regions] == [20, 40]
-    assert [blocks.needed(n) for n in range(4)] == [True, True, True, False]
-    assert [blocks.after(n) for n in (2, 0, 3, 1)] == [[], [], [], [0]]
-    assert blocks.free(0) == [0, 1, 2]
-
-
 def test_a_ledger_remembers(tmp_path):
     settings = {"tile": (3, 4)}
     ledger = Ledger(tmp_path / "ledger.jsonl", settings)
@@ -218,7 +209,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from microtome.inference import Tiling, predict_to
-from microtome.testing.known_objects import BlankImage, KnownObjects, LabelsOnDisk, TruthReader
+from microtome.testing.known_objects import BlankImage, KnownObjects, TruthReader
+from microtome.testing.labels_on_disk import LabelsOnDisk
 
 if __name__ == "__main__":
     shape, tile, overlap, cell = eval(sys.argv[1])
@@ -249,7 +241,7 @@ def test_killed_runs_give_the_same_labels(tmp_path, workers):
             child.wait()
             kills, wait = kills + 1, wait + 1.5
     assert kills > 0
-    found = np.memmap(tmp_path / "labels.raw", np.uint32, "r", shape=shape)
+    found = LabelsOnDisk(tmp_path / "labels.raw", shape, (32, 32, 32)).values
     truth = KnownObjects(shape, cell=cell).read(window(shape))
     assert np.array_equal(found, in_raster_order(truth))
     time.sleep(1)  # workers end with their parent

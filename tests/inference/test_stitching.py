@@ -11,8 +11,7 @@ from microtome.inference.evidence import PAIR
 from microtome.inference.fragments import ROW, fragments_of
 from microtome.inference.joining import join
 from microtome.inference.running import TileRun
-from microtome.inference.runs import Runs
-from microtome.inference.stitch import Stitched
+from microtome.inference.stitch import Stitched, decided
 from microtome.structures import Instances, LabelLayers, Segmentation
 from microtome.testing.known_objects import (
     BlankImage,
@@ -169,27 +168,12 @@ def test_ids_above_24_bits():
     samples = BlankImage(shape)
     answers = dict(TileRun(samples, reader, grid, 2).answers(range(len(grid))))
     found = {n: fragments_of(r.instances, n, grid) for n, r in answers.items()}
-    stitched = Stitched(grid, found.get)
+    objects = decided(grid, found.get)
+    stitched = Stitched(grid, found.get, objects)
     few = stitched.read(window(shape)).astype(np.int64)
-    stitched.ids[stitched.ids > 0] += 2**31
+    objects.ids[objects.ids > 0] += 2**31
     many = stitched.read(window(shape)).astype(np.int64)
     assert np.array_equal(many, np.where(few > 0, few + 2**31, 0))
-
-
-def test_runs_give_any_region_back():
-    rng = np.random.default_rng(0)
-    labels = np.repeat(rng.integers(0, 4, (7, 5, 3)), 4, axis=2).astype(np.int32)
-    runs = Runs.of(labels)
-    assert runs.lengths.sum() == labels.size
-    for _ in range(20):
-        low = [int(rng.integers(0, s)) for s in labels.shape]
-        part = tuple(
-            slice(a, int(rng.integers(a + 1, s + 1)))
-            for a, s in zip(low, labels.shape, strict=True)
-        )
-        assert np.array_equal(runs.read(part), labels[part])
-        table = np.array([0, 9, 0, 7])
-        assert np.array_equal(runs.read(part, table), table[labels[part]])
 
 
 def test_models_without_masks_are_refused():

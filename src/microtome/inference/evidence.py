@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ..ops.mask_overlap import mask_overlap
 from .fragments import Fragments
-from .runs import Integers
+from .runs import Integers, overlaps
 from .tiles import TileGrid, shared, within
 
 Pairs = npt.NDArray[np.void]
+Columns = tuple[Integers, Integers, Integers, npt.NDArray[np.bool_]]
 
 PAIR = np.dtype(
     [
@@ -30,7 +29,7 @@ def earlier_neighbours(grid: TileGrid, number: int) -> list[int]:
 
 def compare(
     grid: TileGrid, numbers: tuple[int, int], found: tuple[Fragments, Fragments]
-) -> tuple[Integers, ...]:
+) -> Columns:
     """Compare two tiles where they overlap.
 
     Returns rows [M] of the first, rows [M] of the second, pixels shared [M], and whether each of a
@@ -38,17 +37,14 @@ def compare(
     """
     regions = grid[numbers[0]], grid[numbers[1]]
     both = shared(*regions)
-    a, b = (one.runs.read(within(both, region)) for one, region in zip(found, regions, strict=True))
-    size_a = np.bincount(a.ravel(), minlength=len(found[0].rows) + 1)
-    size_b = np.bincount(b.ravel(), minlength=len(found[1].rows) + 1)
-    real = (a > 0) & (b > 0)
-    pairs = mask_overlap(torch.from_numpy(a[real]), torch.from_numpy(b[real]))
-    ids_a, ids_b, counts = (column.numpy() for column in pairs)
-    alike = 2 * counts > np.maximum(size_a[ids_a], size_b[ids_b])
-    return ids_a - 1, ids_b - 1, counts, alike
+    a, b = (one.runs.seen(within(both, region)) for one, region in zip(found, regions, strict=True))
+    ids_a, ids_b, counts = overlaps(a, b)
+    rows_a, rows_b = ids_a - 1, ids_b - 1
+    size_a, size_b = a.areas(len(found[0].rows))[rows_a], b.areas(len(found[1].rows))[rows_b]
+    return rows_a, rows_b, counts, 2 * counts > np.maximum(size_a, size_b)
 
 
-def pairs_of(columns: tuple[Integers, ...], offsets: tuple[int, int]) -> Pairs:
+def pairs_of(columns: Columns, offsets: tuple[int, int]) -> Pairs:
     """Make a table of what `compare` found; `offsets` is where each tile's rows begin."""
     pairs = np.zeros(len(columns[0]), PAIR)
     pairs["a"], pairs["b"] = columns[0] + offsets[0], columns[1] + offsets[1]

@@ -5,14 +5,12 @@ N objects, D axes, *S the tile's shape.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..geometry import Region
-from ..ops.masks_to_boxes import masks_to_boxes
 from ..structures import Instances
 from .runs import Integers, Runs
 from .tiles import TileGrid
@@ -58,17 +56,17 @@ def fragments_of(instances: Instances, number: int, grid: TileGrid) -> Fragments
     region = grid[number]
     painted = _one_layer(instances, grid)
     runs, count = Runs.of(painted), len(instances)
+    if (largest := int(runs.values.max(initial=0))) > count:
+        raise ValueError(f"masks hold the number {largest}, and there are {count} objects")
     rows = np.zeros(count, ROW)
     rows["label"] = instances.labels.numpy()
     rows["score"] = 1 if instances.scores is None else instances.scores.float().numpy()
     rows["tile"] = number
     if count == 0:
         return Fragments(runs, rows)
-    weights = np.bincount(runs.values, runs.lengths, minlength=count + 1)
-    rows["area"] = weights[1:].astype(np.int64)
+    rows["area"] = runs.areas(count)
     rows["first"] = _first_pixels(runs, region, grid, count)
-    boxes = masks_to_boxes(torch.from_numpy(painted)[None], count).numpy().astype(np.int64)
-    _place(rows, boxes, region, grid)
+    _place(rows, runs.boxes(count), region, grid)
     return Fragments(runs, rows)
 
 
@@ -89,15 +87,12 @@ def _one_layer(instances: Instances, grid: TileGrid) -> Integers:
 
 def _first_pixels(runs: Runs, region: Region, grid: TileGrid, count: int) -> Integers:
     """[N] each object's first pixel in the order of the whole image."""
-    values, index = np.unique(runs.values, return_index=True)
-    first = np.zeros(count + 1, np.int64)
-    first[values] = (runs.ends - runs.lengths)[index]
-    here = np.unravel_index(first[1:], grid.tile)
+    here = np.unravel_index(runs.first(count), grid.tile)
     there = [at + part.start for at, part in zip(here, region, strict=True)]
     return np.asarray(np.ravel_multi_index(there, grid.shape), np.int64)
 
 
-def _place(rows: Rows, boxes: npt.NDArray[Any], region: Region, grid: TileGrid) -> None:
+def _place(rows: Rows, boxes: Integers, region: Region, grid: TileGrid) -> None:
     """Say how each object's box [N, 2D] lies in its tile."""
     low, high = np.split(boxes, 2, axis=1)
     start = np.array([part.start for part in region])

@@ -78,16 +78,23 @@ def join(rows: Rows, pairs: Pairs, failed: Integers) -> Joined:
 
 
 def _repeated(rows: Rows, pairs: Pairs) -> Flags:
-    """Which whole objects another tile saw deeper: greedily, the deepest first."""
+    """Which whole objects another tile saw deeper: greedily, the deepest first.
+
+    All that nothing undecided stands before are decided at once, as one by one would do it.
+    """
     repeated = np.zeros(len(rows), np.bool_)
-    ends = np.concatenate([pairs["a"], pairs["b"]])
-    others = np.concatenate([pairs["b"], pairs["a"]])
-    by_row = np.argsort(ends, kind="stable")
-    present, starts = np.unique(ends[by_row], return_index=True)
-    groups = np.split(others[by_row], starts[1:]) if len(present) else []
-    for place in np.lexsort((present, -rows["depth"][present])):
-        if not repeated[present[place]]:
-            repeated[groups[place]] = True
+    place = np.empty(len(rows), np.int64)
+    place[np.lexsort((np.arange(len(rows)), -rows["depth"]))] = np.arange(len(rows))
+    a, b = pairs["a"].astype(np.int64), pairs["b"].astype(np.int64)
+    while len(a):
+        foremost = place.copy()
+        np.minimum.at(foremost, a, place[b])
+        np.minimum.at(foremost, b, place[a])
+        kept = foremost == place
+        repeated[b[kept[a]]] = True
+        repeated[a[kept[b]]] = True
+        open_ = ~(kept[a] | kept[b] | repeated[a] | repeated[b])
+        a, b = a[open_], b[open_]
     return repeated
 
 

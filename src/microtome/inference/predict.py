@@ -21,7 +21,7 @@ from .blend import BlendScores, Decide
 from .decide import highest, highest_of
 from .fragments import fragments_of
 from .running import Predicts, TileRun, tile_sample
-from .stitch import Stitched
+from .stitch import Stitched, decided
 from .tiles import TileGrid
 
 Progress = Callable[[int, int], None]  # (tiles done, tiles in all)
@@ -133,11 +133,12 @@ def _stitched(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid) -> Inst
                 "the model answered with objects for some tiles and without for others"
             )
         found[number] = fragments_of(result.instances, number, grid)
-    stitched = Stitched(grid, found.get)
-    painted = torch.from_numpy(stitched.read(window(grid.shape)).astype(np.int32))
-    labels = torch.from_numpy(stitched.objects.labels)
+    objects = decided(grid, found.get)
+    ids = Stitched(grid, found.get, objects).read(window(grid.shape))
+    painted = torch.from_numpy(ids.view(np.int32))
+    labels = torch.from_numpy(objects.labels)
     masks = LabelLayers(painted[None], torch.arange(1, len(labels) + 1))
-    scores = torch.from_numpy(stitched.objects.scores)
+    scores = torch.from_numpy(objects.scores)
     return Instances(labels, Boxes(masks.boxes()), scores, masks)
 
 

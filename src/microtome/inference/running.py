@@ -17,7 +17,7 @@ from .tiles import TileGrid
 
 T = TypeVar("T")
 R = TypeVar("R")
-AHEAD = 2  # batches that are read ahead, and results that wait to be kept
+AHEAD = 1  # batches read ahead, and results that wait while one is kept; more only take memory
 
 
 class Predicts(Protocol):

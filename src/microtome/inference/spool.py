@@ -45,10 +45,15 @@ class Spool:
         """Keep a result's objects, or its scores where it has none."""
         if result.instances is not None:
             fragments = fragments_of(result.instances, number, self.grid)
-            runs = fragments.runs
-            ends = runs.ends.astype(np.uint32)  # no tile has more pixels
+            values, starts, lengths, _ = fragments.runs
             with whole(self._file(number, OBJECTS)) as part:
-                np.savez(part, rows=fragments.rows, values=_small(runs.values), ends=ends)
+                np.savez(
+                    part,
+                    rows=fragments.rows,
+                    values=_small(values),
+                    starts=starts.astype(np.uint32),  # no tile has more pixels
+                    lengths=_small(lengths),
+                )
             return
         assert result.scores is not None
         if tuple(result.scores.shape[1:]) != self.grid.tile:
@@ -65,8 +70,8 @@ class Spool:
         if not file.is_file():
             return None
         with np.load(file, allow_pickle=False) as held:
-            values, ends = held["values"].astype(np.int32), held["ends"].astype(np.int64)
-            runs = Runs(values, ends, self.grid.tile)
+            starts, lengths = held["starts"].astype(np.int64), held["lengths"].astype(np.int64)
+            runs = Runs(held["values"].astype(np.int32), starts, lengths, self.grid.tile)
             return Fragments(runs, held["rows"])
 
     def scores(self, number: int) -> Tensor | None:

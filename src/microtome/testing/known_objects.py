@@ -7,9 +7,10 @@ D axes, *S the volume's shape.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from ..data.stores import ImageReadError, Source, SourceInfo
 from ..geometry import Region, Shape, extent
+from ..inference.tiles import shared, within
 from ..structures import DataSample, Instances, Intensity, LabelLayers, Segmentation
 
 Ids = npt.NDArray[np.int64]
@@ -50,15 +52,19 @@ class KnownObjects:
         unit[(at[0] >= 4) & (at[0] < 7) & (at[-1] > 2) & (at[-1] < cell - 5) & (unit == 0)] = 4
         return unit
 
+    @cached_property
+    def _filled(self) -> npt.NDArray[np.bool_]:
+        return self.unit > 0
+
     def read(self, region: Region) -> Ids:
-        """[*region] the true ids."""
-        axes = [np.arange(part.start, part.stop) for part in region]
-        grid = np.meshgrid(*axes, indexing="ij", sparse=True)
-        inside = self.unit[tuple(g % self.cell for g in grid)]
-        number = np.zeros((1,) * len(axes), np.int64)
-        for g, size in zip(grid, self.shape, strict=True):
-            number = number * -(-size // self.cell) + g // self.cell
-        return np.where(inside > 0, number * EACH + inside, 0)
+        """[*region] the true ids; made cell by cell, so it takes no more memory than they do."""
+        out = np.empty(extent(region), np.int64)
+        counts = tuple(-(-size // self.cell) for size in self.shape)
+        for place, inside, there in pieces(region, (self.cell,) * len(region)):
+            before = int(np.ravel_multi_index(place, counts)) * EACH
+            np.multiply(self._filled[inside], before, out=out[there])
+            out[there] += self.unit[inside]
+        return out
 
 
 class BlankImage(Source):
@@ -135,50 +141,16 @@ def instances_of(maps: npt.NDArray[np.int32], ids: Ids) -> Instances:
     return Instances(labels, scores=scores, masks=layers)
 
 
-class LabelsOnDisk:
-    """A store of labels in one plain file, which a later run opens again.
+def pieces(region: Region, size: Shape) -> Iterator[tuple[Shape, Region, Region]]:
+    """The cells of a size that a region touches: their place, and what of them lies in it.
 
-    Args:
-        file: a path; None keeps the labels in memory.
-        shape: *S.
-        chunk: what regions are aligned to, which is checked.
-        dtype: of the labels.
-
-    Attributes:
-        values: [*S] what was written; opened anew at each use, so that it takes no memory.
-        writes: how often a region was written.
-        finished: whether `finish` was called.
+    As a region of the cell, and as one of the region.
     """
-
-    def __init__(
-        self, file: Path | None, shape: Shape, chunk: Shape, dtype: npt.DTypeLike = np.uint32
-    ) -> None:
-        self.file, self.shape, self.chunk, self.dtype = file, shape, chunk, dtype
-        self.writes, self.finished = 0, False
-        self._held = np.zeros(shape, dtype) if file is None else None
-        if file is not None and not file.exists():
-            np.memmap(file, dtype, "w+", shape=shape)
-
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        """See above."""
-        if self._held is not None:
-            return self._held
-        assert self.file is not None
-        opened: npt.NDArray[Any] = np.memmap(self.file, self.dtype, "r+", shape=self.shape)
-        return opened
-
-    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
-        """Write; raises ValueError for a region that is not aligned."""
-        for part, chunk, size in zip(region, self.chunk, self.shape, strict=True):
-            if part.start % chunk or (part.stop % chunk and part.stop != size):
-                raise ValueError(f"{region} is not aligned to {self.chunk}")
-        self.values[region] = values
-        self.writes += 1
-
-    def finish(self) -> None:
-        """Remember that this was called."""
-        self.finished = True
+    spans = (range(p.start // s, (p.stop - 1) // s + 1) for p, s in zip(region, size, strict=True))
+    for place in product(*spans):
+        cell = tuple(slice(n * s, (n + 1) * s) for n, s in zip(place, size, strict=True))
+        both = shared(cell, region)
+        yield place, within(both, cell), within(both, region)
 
 
 def in_raster_order(ids: npt.NDArray[np.integer[Any]]) -> Ids:
