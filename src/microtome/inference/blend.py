@@ -12,11 +12,10 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..geometry import Region, Shape, extent
+from ..geometry import Region, Shape, window
 from .decide import highest
 from .tiles import TileGrid, shared, within
 
-Decide = Callable[[Tensor], Tensor]  # scores [K, *S] to what the sink receives, e.g. classes [*S]
 Sink = Callable[[Region, Tensor], None]
 
 SIGMA = 0.125  # of a tile's size
@@ -26,7 +25,7 @@ FLOOR = 1e-3  # no pixel of a tile weighs less, so corners that one tile covers 
 def blended(
     grid: TileGrid, scores: Callable[[int], Tensor | None], weights: Tensor, region: Region
 ) -> tuple[Tensor, Tensor] | None:
-    """Blend one region, bit by bit as `BlendScores` does.
+    """Blend one region, bit by bit as `BlendScores` does where no tile is missing.
 
     Args:
         grid: all tiles.
@@ -36,21 +35,56 @@ def blended(
 
     Returns scores [K, *region] and [*region] whether any tile gave some; None when none did.
     """
-    sums, total = None, torch.zeros(extent(region))
+    sums, total = None, weight_sums(grid, weights, region)
     for number in grid.touching(region):
+        both = shared(grid[number], region)
+        there, here = within(both, grid[number]), within(both, region)
         found = scores(number)
         if found is None:
+            total[here] -= weights[there]
             continue
         if sums is None:
             sums = torch.zeros(len(found), *total.shape)
-        both = shared(grid[number], region)
-        there, here = within(both, grid[number]), within(both, region)
         sums[(slice(None), *here)].addcmul_(found[(slice(None), *there)], weights[there])
-        total[here] += weights[there]
     if sums is None:
         return None
-    covered = total > 0
+    covered = total > FLOOR / 2  # what is left of a missing tile's weight is rounding
     return sums.div_(total.masked_fill_(~covered, 1)), covered
+
+
+class BlendWhole:
+    """Adds tiles up to the scores of the whole image, bit by bit as `BlendScores` does."""
+
+    def __init__(self, grid: TileGrid) -> None:
+        self.grid, self.weights = grid, gaussian_weights(grid.tile)
+        self.sums: Tensor | None = None
+
+    def add(self, number: int, scores: Tensor) -> None:
+        """Add a tile's scores [K, *tile]."""
+        if self.sums is None:
+            self.sums = torch.zeros(len(scores), *self.grid.shape)
+        self.sums[(slice(None), *self.grid[number])].addcmul_(scores, self.weights)
+
+    def finish(self) -> Tensor:
+        """Return the blended scores [K, *S]; all tiles must be there."""
+        assert self.sums is not None
+        return self.sums.div_(weight_sums(self.grid, self.weights, window(self.grid.shape)))
+
+
+def weight_sums(grid: TileGrid, weights: Tensor, region: Region) -> Tensor:
+    """[*region]: what the `weights` [*tile] of all tiles come to, summed axis after axis."""
+    total = weights
+    for axis, (starts, size, part) in enumerate(zip(grid.starts, grid.tile, region, strict=True)):
+        shape = list(total.shape)
+        shape[axis] = part.stop - part.start
+        wider = total.new_zeros(shape)
+        for start in starts:
+            first, last = max(start, part.start), min(start + size, part.stop)
+            if first < last:
+                here = wider.narrow(axis, first - part.start, last - first)
+                here += total.narrow(axis, first - start, last - first)
+        total = wider
+    return total
 
 
 def gaussian_weights(tile: Shape) -> Tensor:
@@ -72,64 +106,61 @@ class BlendScores:
     ring, row r of the image lives at r modulo the tile's height.
 
     Args:
-        shape: *S of the image.
-        tile: the shape of every tile.
-        sink: receives each region of whole rows, in order and without gaps, and what was decided.
-        decide: what to make of blended scores [K, rows, ...].
+        grid: all tiles.
+        sink: receives each region of whole rows, in order and without gaps, and its classes.
     """
 
-    def __init__(self, shape: Shape, tile: Shape, sink: Sink, decide: Decide = highest) -> None:
-        self.shape, self.tile, self.sink, self.decide = shape, tile, sink, decide
-        self.weights = gaussian_weights(tile)
-        self.total = torch.zeros(tile[0], *shape[1:])
+    def __init__(self, grid: TileGrid, sink: Sink) -> None:
+        self.grid, self.sink = grid, sink
+        self.weights = gaussian_weights(grid.tile)
         self.sums: Tensor | None = None
-        self.flushed = 0
+        self.added = self.flushed = 0
 
-    def add(self, region: Region, scores: Tensor) -> None:
-        """Add the scores [K, *tile] of the tile at `region`; tiles come with growing first rows.
+    def add(self, number: int, scores: Tensor) -> None:
+        """Add the scores [K, *tile] of a tile; all tiles come, in the order of their numbers.
 
         Raises ValueError for scores of another shape than the tile, and for tiles out of order.
         """
-        if tuple(scores.shape[1:]) != extent(region) or extent(region) != self.tile:
+        if tuple(scores.shape[1:]) != self.grid.tile:
             raise ValueError(
-                f"expected scores [K, {self.tile}] for every tile, "
-                f"got {tuple(scores.shape)} for one of {extent(region)}"
+                f"expected scores [K, {self.grid.tile}] for every tile, got {tuple(scores.shape)}"
             )
-        first = region[0].start
-        if first < self.flushed:
-            raise ValueError(f"a tile starts at row {first}, after row {self.flushed} was decided")
+        if number != self.added:
+            raise ValueError(f"tile {self.added} is next to be blended, got {number}")
+        region, height = self.grid[number], self.grid.tile[0]
         if self.sums is None:
-            self.sums = torch.zeros(len(scores), *self.total.shape)
+            self.sums = torch.zeros(len(scores), height, *self.grid.shape[1:])
+        first = region[0].start
         self._flush(first)
-        for here, there in self._pieces(first, first + self.tile[0]):
+        for here, there in self._pieces(first, first + height):
             self.sums[(slice(None), here, *region[1:])].addcmul_(
                 scores[:, there], self.weights[there]
             )
-            self.total[(here, *region[1:])] += self.weights[there]
+        self.added += 1
 
     def finish(self) -> None:
-        """Decide the remaining rows."""
-        self._flush(self.shape[0])
+        """Decide the remaining rows. Raises ValueError when tiles are missing."""
+        if self.added < len(self.grid):
+            raise ValueError(f"{self.added} of {len(self.grid)} tiles were blended")
+        self._flush(self.grid.shape[0])
 
     def _flush(self, until: int) -> None:
         """Decide rows up to `until` and clear their place in the ring."""
-        start, rest = self.flushed, self.shape[1:]
+        start, sums = self.flushed, self.sums
+        assert sums is not None
         for here, there in self._pieces(start, until):
-            sums, total = self.sums, self.total[here]
-            if sums is None or not total.all():
-                raise ValueError(f"rows {start} to {until} are not covered by the tiles")
             rows = slice(start + there.start, start + there.stop)
-            decided = self.decide(sums[:, here].div_(total))
-            self.sink((rows, *(slice(0, size) for size in rest)), decided)
+            region = (rows, *window(self.grid.shape[1:]))
+            total = weight_sums(self.grid, self.weights, region)
+            self.sink(region, highest(sums[:, here].div_(total)))
             sums[:, here] = 0
-            total.zero_()
         self.flushed = until
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
         """Where rows `start:stop` lie in the ring, and the same rows counted from `start`."""
-        at = start
+        at, height = start, self.grid.tile[0]
         while at < stop:
-            place = at % self.tile[0]
-            count = min(stop - at, self.tile[0] - place)
+            place = at % height
+            count = min(stop - at, height - place)
             yield slice(place, place + count), slice(at - start, at - start + count)
             at += count

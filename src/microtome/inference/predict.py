@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ..data.resizing import resized
 from ..data.stores import ImageReadError, Source
-from ..geometry import Placement, per_axis, window
+from ..geometry import Placement, Region, per_axis, window
 from ..structures import Boxes, DataSample, Instances, LabelLayers, Segmentation
-from .blend import BlendScores, Decide
-from .decide import highest, highest_of
+from .blend import BlendScores, BlendWhole
+from .decide import highest_of
 from .fragments import fragments_of
-from .running import Predicts, TileRun, tile_sample
+from .running import Answer, Behind, Predicts, TileRun, tile_sample
 from .stitch import Stitched, decided
 from .tiles import TileGrid
 
@@ -56,12 +56,10 @@ def predict(
     of an object. Raises ValueError for impossible tiles.
     """
     grid = TileGrid.plan(source.info.shape, tile, overlap)
-    tiles = _answers(TileRun(source, model, grid, batch_size), progress)
-    first = next(tiles)
-    tiles = chain([first], tiles)
-    if first[1].instances is not None:
+    objects, tiles = _kind(_answers(TileRun(source, model, grid, batch_size), progress))
+    if objects:
         return Segmentation(instances=_stitched(tiles, grid))
-    return Segmentation(classes=_blended(tiles, grid, highest))
+    return Segmentation(classes=_blended(tiles, grid))
 
 
 def predict_scores(
@@ -75,7 +73,9 @@ def predict_scores(
     """Like `predict`, undecided: the blended scores [K, *S], K times the image in memory."""
     grid = TileGrid.plan(source.info.shape, tile, overlap)
     tiles = _answers(TileRun(source, model, grid, batch_size), None)
-    return _blended(tiles, grid, lambda scores: scores.movedim(0, 1).clone()).movedim(1, 0)
+    blend = BlendWhole(grid)
+    _add(tiles, blend.add)
+    return blend.finish()
 
 
 def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Segmentation:
@@ -105,24 +105,59 @@ def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Seg
 def _answers(run: TileRun, progress: Progress | None) -> Iterator[tuple[int, Segmentation]]:
     """Every tile's number and its result on the CPU, in the grid's order."""
     total = len(run.grid)
-    for number, answer in run.answers(range(total)):
+
+    def checked(answered: tuple[int, Answer]) -> tuple[int, Segmentation]:
+        number, answer = answered
         if isinstance(answer, ImageReadError):
             raise answer
-        yield number, answer
         done = number + 1
         if progress is not None and (done % run.batch_size == 0 or done == total):
             progress(done, total)
+        return number, answer
+
+    return map(checked, run.answers(range(total)))
 
 
-def _blended(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid, decide: Decide) -> Tensor:
-    rows: list[Tensor] = []
-    blend = BlendScores(grid.shape, grid.tile, lambda _, decided: rows.append(decided), decide)
-    for number, result in tiles:
-        if result.scores is None:
-            raise ValueError("the model answers with objects, and scores are asked for")
-        blend.add(grid[number], result.scores)
+def _kind(
+    tiles: Iterator[tuple[int, Segmentation]],
+) -> tuple[bool, Iterator[tuple[int, Segmentation]]]:
+    """Whether the first tile's answer is objects, and all tiles."""
+    first = [next(tiles)]
+
+    def again() -> Iterator[tuple[int, Segmentation]]:
+        yield first.pop()  # so that nothing keeps it
+        yield from tiles
+
+    return first[0][1].instances is not None, again()
+
+
+def _blended(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid) -> Tensor:
+    whole: list[Tensor] = []
+
+    def keep(rows: Region, classes: Tensor) -> None:
+        if not whole:
+            whole.append(classes.new_empty(grid.shape))
+        whole[0][rows] = classes
+
+    blend = BlendScores(grid, keep)
+    _add(tiles, blend.add)
     blend.finish()
-    return torch.cat(rows)
+    return whole[0]
+
+
+def _add(tiles: Iterable[tuple[int, Segmentation]], add: Callable[[int, Tensor], None]) -> None:
+    """Blend tiles while the next ones are predicted."""
+    with Behind() as behind:
+        for number, scores in map(_tile_scores, tiles):
+            behind.do(partial(add, number, scores))
+            del scores  # a view of its whole batch, which nothing else should keep
+
+
+def _tile_scores(tile: tuple[int, Segmentation]) -> tuple[int, Tensor]:
+    number, result = tile
+    if result.scores is None:
+        raise ValueError("the model answers with objects, and scores are asked for")
+    return number, result.scores
 
 
 def _stitched(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid) -> Instances:

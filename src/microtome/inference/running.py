@@ -54,12 +54,12 @@ class TileRun(NamedTuple):
         """Each tile's result on the CPU, in the order given; or why it could not be read."""
         for batch in ahead(self._read, batched(numbers, self.batch_size)):
             samples = [s for _, s in batch if isinstance(s, DataSample)]
-            results = iter(self._predict(samples) if samples else [])
+            results = deque(self._predict(samples) if samples else [])
             for number, sample in batch:
                 if isinstance(sample, ImageReadError):
                     yield number, sample
                 else:
-                    yield number, next(results)
+                    yield number, results.popleft()  # nothing here keeps it
 
     def _read(self, numbers: Sequence[int]) -> list[tuple[int, DataSample | ImageReadError]]:
         read: list[tuple[int, DataSample | ImageReadError]] = []
