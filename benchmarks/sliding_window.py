@@ -48,14 +48,15 @@ def cases() -> Iterator[Case]:
 
 
 def memory() -> Iterator[dict[str, Any]]:
-    """Peaks of 19 classes at 4096², each in a process of its own."""
-    start = "from benchmarks.sliding_window import case\n"
-    start += "it = case((4096, 4096), 3, 19, 512)\n"
-    yield {
-        "case": "4096x4096, 19 classes",
-        "ours": peak_memory(start + "work = it.ours"),
-        "MONAI": peak_memory(start + "work = it.peer"),
-    }
+    """Peaks of 19 classes at 4096², tile by tile, each in a process of its own."""
+    for tile in (256, 512):
+        start = "from benchmarks.sliding_window import case\n"
+        start += f"it = case((4096, 4096), 3, 19, {tile}, batch=1)\n"
+        yield {
+            "case": f"4096x4096, 19 classes, tile {tile}",
+            "ours": peak_memory(start + "work = it.ours"),
+            "MONAI": peak_memory(start + "work = it.peer"),
+        }
 
 
 def growth() -> Iterator[dict[str, Any]]:
@@ -92,7 +93,13 @@ class Slow:
 
 
 def case(
-    shape: tuple[int, ...], channels: int, classes: int, tile: Tile, decided: bool = True
+    shape: tuple[int, ...],
+    channels: int,
+    classes: int,
+    tile: Tile,
+    *,
+    decided: bool = True,
+    batch: int = 4,
 ) -> Case:
     """Class maps, as a user wants them, or the blended scores alone."""
     image = torch.rand(channels, *shape, generator=torch.Generator().manual_seed(0))
@@ -101,14 +108,14 @@ def case(
 
     def ours() -> Tensor:
         if not decided:
-            return predict_scores(source, network, tile=tile, overlap=0.5, batch_size=4)
-        found = predict(source, network, tile=tile, overlap=0.5, batch_size=4).classes
+            return predict_scores(source, network, tile=tile, overlap=0.5, batch_size=batch)
+        found = predict(source, network, tile=tile, overlap=0.5, batch_size=batch).classes
         assert found is not None
         return found
 
     def peer() -> Tensor:
         blended = sliding_window_inference(
-            image[None], tile, 4, network, overlap=0.5, mode="gaussian"
+            image[None], tile, batch, network, overlap=0.5, mode="gaussian"
         )
         assert isinstance(blended, Tensor)
         return blended[0].argmax(0) if decided else blended[0]
