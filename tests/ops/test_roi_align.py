@@ -1,5 +1,8 @@
 """Features of boxes: torchvision's in 2D, a composition of grid_sample and pooling in 3D."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -321,3 +324,26 @@ def test_torch_finds_no_fault_in_the_operator(last):
     boxes, index, output, stride, samples = rois
     args = given, boxes, index, list(output), list(stride), samples, last
     torch.library.opcheck(torch.ops.microtome.roi_align.default, args)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(HERE["cpu"] != "", reason=HERE["cpu"])
+@pytest.mark.parametrize("layout", ["channels in front", "channels last, half precision"])
+def test_maps_are_not_copied(layout):
+    """Boxes in a volume of 64 MiB, in 16 MiB: 6 MiB of answers and what a thread needs."""
+    code = f"""
+import resource, torch
+from microtome.ops.roi_align import roi_align
+torch.set_num_threads(1)
+maps = torch.zeros(1, 64, 16, 128, 128)
+if "last" in "{layout}":
+    maps = maps.bfloat16().repeat(1, 2, 1, 1, 1).contiguous(memory_format=torch.channels_last_3d)
+low = torch.rand(64, 3) * torch.tensor([8.0, 64, 64])
+boxes = torch.cat([low, low + torch.tensor([8.0, 32, 32])], 1)
+index = torch.zeros(64, dtype=torch.long)
+roi_align(maps, boxes[:1], index[:1], (7, 7, 7), 1)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 16 * 2**20,) * 2)
+assert roi_align(maps, boxes, index, (7, 7, 7), 1).eq(0).all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))

@@ -48,34 +48,37 @@ void turn(const From* from, int64_t step, int64_t rows, int64_t columns, To* to,
     }
 }
 
-template <class S, int N>
-INLINE void sum_rows_of(const S* rows, int64_t stride, const int64_t* offset, const S* weight,
-                        int64_t taps, S* out) {
-  using Vector = typename Row<S>::Vector;
-  constexpr int width = Row<S>::width;
-  Vector sum[N] = {};
+template <class T, int N>
+INLINE void sum_rows_of(const T* rows, int64_t stride, const int64_t* offset,
+                        const typename Row<T>::Sum* weight, int64_t taps,
+                        typename Row<T>::Sum* out) {
+  using R = Row<T>;
+  typename R::Vector sum[N] = {};
   for (int64_t tap = 0; tap < taps; ++tap) {
-    const S* row = rows + offset[tap] * stride;
-    const Vector part = Vector{} + weight[tap];
-    for (int i = 0; i < N; ++i) sum[i] += part * Row<S>::load(row + i * width);
+    const T* row = rows + offset[tap] * stride;
+    const auto part = typename R::Vector{} + weight[tap];
+    for (int i = 0; i < N; ++i) sum[i] += part * R::load(row + i * R::width);
   }
-  for (int i = 0; i < N; ++i) Row<S>::store(out + i * width, sum[i]);
+  for (int i = 0; i < N; ++i) Row<typename R::Sum>::store(out + i * R::width, sum[i]);
 }
 
 // `taps` rows of channels, each times its weight.
-template <class S>
-INLINE void sum_rows(const S* rows, int64_t channels, const int64_t* offset, const S* weight,
-                     int64_t taps, S* out) {
-  constexpr int width = Row<S>::width;
+template <class T>
+INLINE void sum_rows(const T* rows, int64_t channels, const int64_t* offset,
+                     const typename Row<T>::Sum* weight, int64_t taps, typename Row<T>::Sum* out) {
+  using S = typename Row<T>::Sum;
+  constexpr int width = Row<T>::width;
   int64_t c = 0;
   for (; c + 8 * width <= channels; c += 8 * width)
-    sum_rows_of<S, 8>(rows + c, channels, offset, weight, taps, out + c);
+    sum_rows_of<T, 8>(rows + c, channels, offset, weight, taps, out + c);
+  for (; c + 4 * width <= channels; c += 4 * width)
+    sum_rows_of<T, 4>(rows + c, channels, offset, weight, taps, out + c);
   for (; c + width <= channels; c += width)
-    sum_rows_of<S, 1>(rows + c, channels, offset, weight, taps, out + c);
+    sum_rows_of<T, 1>(rows + c, channels, offset, weight, taps, out + c);
   for (; c < channels; ++c) {
     S sum = 0;
     for (int64_t tap = 0; tap < taps; ++tap)
-      sum += weight[tap] * rows[offset[tap] * channels + c];
+      sum += weight[tap] * static_cast<S>(rows[offset[tap] * channels + c]);
     out[c] = sum;
   }
 }

@@ -7,18 +7,9 @@ using microtome::roi_align::Call;
 using microtome::roi_align::Line;
 using microtome::roi_align::Taps;
 
-// One box in one channel of an image, whose pixels lie side by side: its cells, and their gradient.
-template <class T>
-void pool_plane(const Line<typename Row<T>::Sum>& line, const T* plane, T* out) {
-  using S = typename Row<T>::Sum;
-  int64_t tap = 0;
-  for (int64_t end : line.end) {
-    S sum = 0;
-    for (; tap < end; ++tap) sum += line.weight[tap] * static_cast<S>(plane[line.offset[tap]]);
-    *out++ = static_cast<T>(sum);
-  }
-}
+#include "axes.h"
 
+// The gradient of one box in one channel of an image, whose pixels lie side by side.
 template <class S>
 void spread_plane(const Line<S>& line, const S* grad, S* plane) {
   int64_t tap = 0;
@@ -35,16 +26,17 @@ void add_turned(const S* from, int64_t rows, int64_t columns, S* to, int64_t str
     for (int64_t p = 0; p < rows; ++p) to[q * stride + p] += from[p * columns + q];
 }
 
-// One box: `rows` begin at pixel `low` of a block of `size`; `tile` has room for [cells, C].
+// One box from the rows of its image; `tile` has room for [cells, C].
 template <class T>
-void pool(const Call& call, Taps<typename Row<T>::Sum>& taps, const typename Row<T>::Sum* rows,
-          const int64_t* low, const int64_t* size, typename Row<T>::Sum* tile, T* out) {
+void pool(const Call& call, Taps<typename Row<T>::Sum>& taps, const T* rows,
+          typename Row<T>::Sum* tile, T* out) {
+  const int64_t none[3] = {};
   int64_t done = 0, at[3];
   for (at[0] = 0; at[0] < call.output[0]; ++at[0])
     for (at[1] = 0; at[1] < call.output[1]; ++at[1])
       for (at[2] = 0; at[2] < call.output[2]; ++at[2]) {
-        taps.cell(at, low, size);
-        sum_rows(rows, call.channels, taps.offset.data(), taps.weight.data(),
+        taps.cell(at, none, call.shape);
+        sum_rows<T>(rows, call.channels, taps.offset.data(), taps.weight.data(),
                  static_cast<int64_t>(taps.offset.size()), tile + call.channels * done++);
       }
   if (call.last)

@@ -26,6 +26,23 @@ struct Taps {
     std::vector<S> weight;
     int64_t low = 0, size = 1;  // the pixels from `low` on that are seen at all
 
+    struct Tap {
+      int32_t pixel, cell;
+      S weight;
+    };
+
+    // All taps, those of one pixel side by side.
+    std::vector<Tap> by_pixel() const {
+      std::vector<Tap> taps;
+      for (size_t cell = 0; cell + 1 < start.size(); ++cell)
+        for (int32_t i = start[cell]; i < start[cell + 1]; ++i)
+          taps.push_back({pixel[i], static_cast<int32_t>(cell), weight[i]});
+      std::stable_sort(taps.begin(), taps.end(), before);
+      return taps;
+    }
+
+    static bool before(const Tap& x, const Tap& y) { return x.pixel < y.pixel; }
+
     void add(int64_t at, S part) {
       if (part == S(0)) return;
       for (size_t i = start.back(); i < pixel.size(); ++i)
