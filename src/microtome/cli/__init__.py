@@ -12,6 +12,7 @@ VERBS = {
     "fit": "train a segmenter from images with masks",
     "validate": "score a checkpoint on its validation images",
     "predict": "segment images with a checkpoint: masks, overlays, metrics",
+    "evaluate": "score a checkpoint, or label maps of any program: all metrics, a page of pictures",
     "export": "a checkpoint as a folder to share: safetensors and a card",
     "inspect": "open every file of a data set and report all problems at once",
     "ingest": "a folder of volumes as OME-Zarr, with a database of what is known of them",

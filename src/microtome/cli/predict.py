@@ -36,7 +36,9 @@ def main(verb: str, args: list[str]) -> int:
     from .speak import progress
 
     try:
-        model = load_segmenter(given.ckpt_path, weights=given.weights).to(_device(given.device))
+        model = load_segmenter(given.ckpt_path, weights=given.weights).to(
+            device_called(given.device)
+        )
         tiling = _tiling(model, given)
         usage = model.usage
         if given.store:
@@ -89,7 +91,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _device(name: str) -> str:
+def device_called(name: str) -> str:
     """Resolve `auto`.
 
     Raises ValueError for a device that is not there.

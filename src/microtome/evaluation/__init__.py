@@ -10,6 +10,7 @@ from .evaluator import DatasetEvaluator
 from .instance_evaluator import InstanceEvaluator, evaluate_instances
 from .instance_scores import instance_scores
 from .object_pictures import object_overlay
+from .otsu_watershed import OtsuWatershed
 from .overlap import Overlap, overlap, overlap_of_maps
 from .pictures import overlay
 from .semantic_evaluator import SemanticEvaluator, evaluate
@@ -28,6 +29,7 @@ __all__ = [
     "InstanceEvaluator",
     "NearestMeanColour",
     "Otsu",
+    "OtsuWatershed",
     "Overlap",
     "SemanticEvaluator",
     "confusion",

@@ -6,7 +6,7 @@ C channels, K classes, *S the spatial shape. Each has `predict_samples`, like a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from skimage.filters import threshold_otsu
@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..structures import Classes, DataSample, Segmentation
+
+Side = Literal["dark", "bright"]  # of the threshold
 
 
 class ConstantClass:
@@ -93,10 +95,8 @@ class Otsu:
             than the dark of fluorescence.
     """
 
-    def __init__(self, foreground: Literal["dark", "bright"] = "bright") -> None:
-        if foreground not in ("dark", "bright"):
-            raise ValueError(f"foreground must be 'dark' or 'bright', got {foreground!r}")
-        self.foreground = foreground
+    def __init__(self, foreground: Side = "bright") -> None:
+        self.foreground = checked_side(foreground)
 
     def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
         """Scores [2, *S]."""
@@ -106,6 +106,13 @@ class Otsu:
         grey = image.mean(0)
         bright = grey > float(threshold_otsu(grey.cpu().numpy()))
         return (bright if self.foreground == "bright" else ~bright).long()
+
+
+def checked_side(foreground: Side) -> Side:
+    """Return it, or raise ValueError when it is neither."""
+    if foreground not in get_args(Side):
+        raise ValueError(f"foreground must be 'dark' or 'bright', got {foreground!r}")
+    return foreground
 
 
 def _judged(samples: Iterable[DataSample], classes: Classes) -> Iterable[tuple[Tensor, Tensor]]:

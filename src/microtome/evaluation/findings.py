@@ -1,0 +1,57 @@
+"""All numbers of an evaluation, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .evaluator import DatasetEvaluator
+from .instance_evaluator import InstanceEvaluator
+
+Numbers = Mapping[str, float]
+EVERYTHING, ALL = "all images", "all"
+
+
+class Findings(NamedTuple):
+    """All numbers of an evaluation.
+
+    Attributes:
+        pooled: over all images.
+        intervals: low and high, by the names of `pooled`.
+        sizes: by size, of objects.
+        images: by image.
+        about: what was evaluated, plain data.
+    """
+
+    pooled: Numbers
+    intervals: Mapping[str, tuple[float, float]]
+    sizes: Mapping[str, Numbers]
+    images: Mapping[str, Numbers]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, evaluator: DatasetEvaluator[Any], about: Mapping[str, Any], draws: int = 1000
+    ) -> Findings:
+        """All that an evaluator knows of the images it scored."""
+        sizes, more = {}, {"images": len(evaluator.rows)}
+        if isinstance(evaluator, InstanceEvaluator):
+            sizes = evaluator.by_size()
+            counts = [len(score.detections.scores) // 2 for score in evaluator.scores]
+            more["most_detections_in_an_image"] = max(counts, default=0)
+        return cls(
+            evaluator.evaluate(),
+            evaluator.intervals(draws),
+            sizes,
+            dict(evaluator.rows),
+            {**about, **more},
+        )
+
+
+def by_class(pooled: Numbers) -> dict[str, dict[str, float]]:
+    """Numbers of everything under "all", those with `/NAME` under NAME."""
+    rows: dict[str, dict[str, float]] = {ALL: {}}
+    for key, value in pooled.items():
+        name, _, kind = key.partition("/")
+        rows.setdefault(kind or ALL, {})[name] = value
+    return rows

@@ -1,0 +1,102 @@
+"""Images scored one after the other, with pictures of the best and the worst.
+
+C channels, *S the image's shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..geometry import Spacing
+from ..structures import Classes, Segmentation
+from .evaluator import DatasetEvaluator
+from .object_pictures import object_overlay
+from .pictures import overlay
+
+KEPT = 4  # pictures of the best, and of the worst
+
+
+class Judged(NamedTuple):
+    """One image: its name, result and truth; and, for a picture, its pixels [C, *S]."""
+
+    name: str
+    result: Segmentation
+    truth: Segmentation
+    image: Tensor | None = None
+    spacing: Spacing | None = None
+
+
+class Shown(NamedTuple):
+    """A picture of an image and how good it is."""
+
+    value: float
+    name: str
+    picture: Image.Image
+
+
+class Album:
+    """The images with the highest and the lowest value of the evaluator's main number.
+
+    Attributes:
+        best: at most `KEPT`, the best first.
+        worst: at most `KEPT`, the worst first; an image may be in both.
+    """
+
+    def __init__(self, evaluator: DatasetEvaluator[Any]) -> None:
+        self.evaluator = evaluator
+        self.best: list[Shown] = []
+        self.worst: list[Shown] = []
+
+    def offer(self, image: Judged) -> None:
+        """Draw the image that was scored last, if it is one of those to be kept."""
+        value = self.evaluator.rows[-1][1][self.evaluator.main]
+        if math.isnan(value):
+            return
+        shown: Shown | None = None
+        for kept, sign in ((self.best, 1), (self.worst, -1)):
+            if len(kept) < KEPT or sign * value > sign * kept[-1].value:
+                shown = shown or Shown(value, image.name, self._drawn(image, value))
+                kept.append(shown)
+                kept.sort(key=lambda one: -sign * one.value)
+                del kept[KEPT:]
+
+    def _drawn(self, image: Judged, value: float) -> Image.Image:
+        title = f"{image.name}   {self.evaluator.main} {value:.3f}"
+        return picture(image, self.evaluator.classes, title)
+
+
+def judge(
+    evaluator: DatasetEvaluator[Any], images: Iterable[Judged], album: Album | None = None
+) -> None:
+    """Score images. Raises ValueError with the name of one that cannot be scored, and why."""
+    for image in images:
+        try:
+            evaluator.process([image.result], [image.truth], [image.name])
+        except ValueError as error:
+            raise ValueError(f"{image.name}: {error}") from error
+        if album is not None:
+            album.offer(image)
+
+
+def picture(image: Judged, classes: Classes, title: str) -> Image.Image:
+    """Image, truth and prediction beside each other; black where the image is not known."""
+    found, true = image.result.instances, image.truth.instances
+    decided = image.result.decided().classes
+    if found is not None and found.masks is not None:
+        shape = found.masks.maps.shape[1:]
+    else:
+        assert decided is not None
+        shape = decided.shape
+    pixels = torch.zeros(1, *shape) if image.image is None else image.image.cpu()
+    if found is not None:
+        return object_overlay(
+            pixels, found, classes, title, true, image.spacing, projected=len(shape) > 2
+        )
+    assert decided is not None
+    return overlay(pixels, decided.cpu(), classes, title, image.truth.classes, image.spacing)

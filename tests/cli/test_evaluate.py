@@ -1,0 +1,176 @@
+"""`microtome evaluate`: of checkpoints, baselines and label maps."""
+
+import csv
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from microtome.backbones.unet import UNet
+from microtome.cli import main
+from microtome.data.image_dataset import ManifestDataset
+from microtome.data.stores import create_labels
+from microtome.evaluation import evaluate_instances
+from microtome.heads.mask2former import Mask2Former
+from microtome.models import Segmenter, Usage
+from microtome.structures import Classes, Instances, LabelLayers, Segmentation
+
+
+def said(capsys):
+    told = capsys.readouterr()
+    return told.out + told.err
+
+
+def blocks(shape, moved=0):
+    """Six objects in a row, the last not found where they are moved."""
+    ids = np.zeros(shape, np.uint16)
+    for number in range(1, 7 - bool(moved)):
+        ids[..., 8 * number : 8 * number + 6] = number
+    return np.roll(ids, moved, -1)
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Predictions and truths in several formats; of one image the objects are moved."""
+    found, true = tmp_path / "found", tmp_path / "true"
+    for folder, moved in ((found, 1), (true, 0)):
+        (folder / "more").mkdir(parents=True)
+        Image.fromarray(blocks((20, 64), moved)).save(folder / "a.png")
+        tifffile.imwrite(folder / "more" / "b.tif", blocks((20, 64)))
+    tifffile.imwrite(true / "c.tif", blocks((4, 20, 64)), imagej=True, metadata={"axes": "ZYX"})
+    store = create_labels(found / "c.zarr", (4, 20, 64), spacing=None)
+    store.write((slice(0, 4), slice(0, 20), slice(0, 64)), blocks((4, 20, 64), 2).astype(np.uint32))
+    store.finish()
+    return found, true
+
+
+def test_label_maps_of_any_format(maps, tmp_path, capsys):
+    found, true = maps
+    out = tmp_path / "out"
+    words = ["evaluate", "--predictions", found, "--truth", true, "--output", out, "--draws", 50]
+    assert main(list(map(str, words))) == 0
+    text = said(capsys)
+    assert "over 3 images" in text and "AP_dsb@0.5" in text and "95 % within" in text
+    report = json.loads((out / "metrics.json").read_text())
+    assert report["images"]["more/b"]["pq"] == 1
+    assert report["images"]["a"]["recall@0.5"] == pytest.approx(5 / 6)
+    assert report["images"]["a"]["sq"] == pytest.approx(5 / 7)
+    half = report["images"]["c"]  # an IoU of exactly a half, for all that are found
+    assert half["sq"] is None and half["ap_dsb@0.5"] == pytest.approx(5 / 6)
+    pairs = [(blocks((20, 64), 1), blocks((20, 64))), (blocks((20, 64)),) * 2]
+    pairs.append((blocks((4, 20, 64), 2), blocks((4, 20, 64))))
+    results, truths = zip(*([segmentation(x) for x in pair] for pair in pairs), strict=True)
+    classes = Classes(("background", "object"), things=(False, True))
+    want = evaluate_instances(results, truths, classes)
+    for key in ("pq", "aji", "aji_plus", "object_dice", "merged_iou", "count_error"):
+        assert report["pooled"][key] == pytest.approx(want[key])
+        low, high = report["intervals"][key]
+        assert low <= want[key] <= high
+    assert report["pooled"]["coco_ap"] is None, "label maps have no scores"
+    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    assert [row["of"] for row in rows[:2]] == ["all", "object"]
+    assert {row["image"]: row["pq"] for row in rows if row["of"] == "all"}["more/b"] == "1.0"
+    assert sum(row["of"].startswith("size ") for row in rows) == 3
+    page = (out / "index.html").read_text()
+    assert "more/b" in page and page.count("<img") == 6 == len(list((out / "pictures").iterdir()))
+
+
+def segmentation(ids):
+    masks = LabelLayers.from_ids(torch.from_numpy(ids.astype(np.int64)))
+    labels = torch.ones(len(masks), dtype=torch.int64)
+    return Segmentation(instances=Instances(labels, masks=masks))
+
+
+def test_class_maps(tmp_path, capsys):
+    for name, values in (("found", [0, 1, 1, 1]), ("true", [0, 0, 1, 255])):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.array([values], np.uint8)).save(tmp_path / name / "x.png")
+    words = ["evaluate", "--predictions", tmp_path / "found", "--truth", tmp_path / "true"]
+    words = [*map(str, words), "--task", "semantic"]
+    assert main(words) == 2
+    assert "needs --class_names" in said(capsys)
+    out = tmp_path / "out"
+    assert main([*words, "--class_names", "stroma,gland", "--output", str(out)]) == 0
+    assert "pixel accuracy 0.6667" in said(capsys)
+    assert json.loads((out / "metrics.json").read_text())["pooled"]["iou/gland"] == 0.5
+    assert main([*words, "--class_names", "stroma"]) == 2
+    assert "x: truth: expected classes 0 to 0, found also 1" in said(capsys)
+
+
+def test_what_does_not_go_together_is_listed(maps, tmp_path, capsys):
+    found, true = maps
+    Image.fromarray(blocks((20, 64))).save(found / "only_here.png")
+    Image.fromarray(blocks((20, 60))).save(found / "more" / "b.png")
+    words = ["evaluate", "--predictions", str(found), "--truth", str(true)]
+    assert main(words) == 2
+    assert "same name twice" in (text := said(capsys)) and "b.png and b.tif" in text
+    (found / "more" / "b.tif").unlink()
+    (true / "a.png").write_bytes(b"no picture")
+    assert main(words) == 2
+    text = said(capsys)
+    assert "no truth for only_here" in text and "a.png" in text
+    assert "more/b (prediction (20, 60), truth (20, 64))" in text
+    assert main(["evaluate", "--predictions", str(found), "--truth", str(tmp_path / "gone")]) == 2
+    assert "no such folder" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        ([], "give one of --ckpt_path"),
+        (["--ckpt_path", "x", "--predictions", "y"], "give one of"),
+        (["--predictions", "y"], "--predictions and --truth go together"),
+        (["--baseline", "otsu_watershed"], "--baseline needs --data"),
+        (["--ckpt_path", "gone.ckpt"], "gone.ckpt: there is no such checkpoint"),
+        (["--ckpt_path", "x", "--cap", "0"], "expected at least 1"),
+    ],
+)
+def test_mistakes(words, why, capsys):
+    assert main(["evaluate", *words]) == 2
+    assert why in said(capsys)
+
+
+def test_a_baseline_on_a_split(tissue, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["evaluate", "--baseline", "otsu_watershed", "--foreground", "dark", "--radius", "3"]
+    assert main([*words, "--data", str(tissue), "--split", "test", "--output", str(out)]) == 0
+    assert "over 2 images" in said(capsys)
+    report = json.loads((out / "metrics.json").read_text())
+    assert report["about"]["model"] == "otsu_watershed"
+    assert set(report["images"]) == {"tissue_0008", "tissue_0009"}
+    assert report["pooled"]["recall@0.5"] > 0
+
+
+def test_a_checkpoint_on_its_own_data(finished, capsys):
+    """The numbers of `validate`."""
+    checkpoint = finished.folder / "checkpoints" / "last.ckpt"
+    assert main(["evaluate", "--ckpt_path", str(checkpoint), "--device", "cpu"]) == 0
+    text = said(capsys)
+    assert "over 2 images" in text
+    assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
+    table = said(capsys).partition("class ")[2].partition("\nloss")[0]
+    assert len(table) > 100 and table in text
+
+
+def test_a_model_of_objects_on_a_manifest(tissue, tmp_path, capsys):
+    classes = ManifestDataset(str(tissue), "test").classes
+    small = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2}
+    head = partial(
+        Mask2Former, task="instance", num_queries=8, num_points=16, min_score=0.0, **small
+    )
+    backbone = UNet(net="BasicUNet", out_channels=8, options={"features": [8, 8, 8, 8, 8, 8]})
+    segmenter = Segmenter(backbone, head, classes)
+    segmenter.usage = Usage(tile=64)
+    segmenter.save_pretrained(tmp_path / "model")
+    out, words = tmp_path / "out", ["evaluate", "--ckpt_path", str(tmp_path / "model")]
+    assert main(words) == 2
+    assert "a folder holds no data: give --data" in said(capsys)
+    words += ["--data", str(tissue), "--split", "test", "--device", "cpu", "--output", str(out)]
+    assert main(words) == 0
+    report = json.loads((out / "metrics.json").read_text())
+    assert report["pooled"]["coco_ap"] is not None
+    assert 0 < report["about"]["most_detections_in_an_image"] <= 8
