@@ -77,6 +77,23 @@ def test_one_reference_serves_all_levels_and_images(dims):
     torch.testing.assert_close(ours, layer(query, everywhere, value, shapes))
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_around_a_box_offsets_are_in_its_half_sides(dims):
+    """The last of four points, 4 / 4 of half a side from the centre, lies on the box's border."""
+    shape = (8, 16, 4)[:dims]
+    layer = DeformableAttention(4, 1, dims, num_heads=1, num_points=4)
+    with torch.no_grad():
+        layer.sampling_offsets.bias.view(4, dims)[:] = torch.arange(1.0, 5)[:, None]
+        layer.attention_weights.bias.copy_(torch.tensor([-50.0, -50, -50, 50]))  # the last only
+        for part in (layer.value_proj, layer.output_proj):
+            part.weight.copy_(torch.eye(4))
+    grid = torch.stack(torch.meshgrid(*[torch.arange(s) + 0.5 for s in shape], indexing="ij"), -1)
+    value = torch.nn.functional.pad(grid.flatten(0, -2), (0, 4 - dims))[None]
+    boxes = torch.tensor([[[0.5] * dims + [0.25] * dims]])
+    found = layer(torch.zeros(1, 1, 4), boxes, value, [shape])[0, 0, :dims]
+    torch.testing.assert_close(found, 0.625 * torch.tensor(shape))
+
+
 def test_places_stay_exact_under_autocast(monkeypatch):
     seen = []
     name = "microtome.layers.deformable.deform_attn_around"

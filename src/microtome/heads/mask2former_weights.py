@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import re
-
 import torch
 from torch import Tensor, nn
 
 from ..layers.deformable import flip_offset_rows
-from ..weights import KeyMap, LoadReport, State, load_weights, read_state
-
-log = logging.getLogger("microtome")
+from ..weights import KeyMap, LoadReport, State, read_state
+from .published import fill
 
 _PIXELS, _DECODER = r"^model\.pixel_level_module\.decoder\.", r"^model\.transformer_module\."
 _LAYER = r"(layers\.\d+)\."
@@ -58,23 +54,7 @@ def load_published(head: nn.Module, path: str) -> LoadReport:
     Raises ValueError when it does not, and what `weights.read_state` raises.
     """
     state = transformers_state(read_state(path))
-    report = load_weights(head, state, FROM_TRANSFORMERS, at_least=0.5)
-    own = [k for k in report.mismatched if any(re.match(p, k) for p in _OWN)]
-    wrong = [
-        *(k for k in report.mismatched if k not in own),
-        *(f"{k} is not in the file" for k in report.missing),
-        *(f"{k} is only in the file" for k in report.unused),
-    ]
-    if wrong:
-        more = ", ..." if len(wrong) > 5 else ""
-        raise ValueError(
-            f"{path}: weights of a Mask2Former of other sizes ({', '.join(wrong[:5])}{more}); give "
-            "the num_queries, hidden, encoder_layers, decoder_layers and num_heads it has, with a "
-            "backbone of four levels in two dimensions"
-        )
-    if own:
-        log.warning(f"{path}: left at random, the shape there for the shape here: {', '.join(own)}")
-    return report
+    return fill(head, state, FROM_TRANSFORMERS, _OWN, path)
 
 
 def transformers_state(state: State) -> State:

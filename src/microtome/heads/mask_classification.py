@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from ..losses import checked_weights
 from ..losses.masks import PointSampling, class_loss
@@ -25,6 +25,7 @@ from . import Head, Targets
 from .judged_points import JudgedPoints, known_only
 from .mask_decoding import Queries, found_objects, semantic_scores
 from .mask_targets import MaskTargets, Task
+from .mean_count import mean_count
 
 __all__ = ["MaskClassification", "MaskPrediction"]
 
@@ -121,7 +122,8 @@ class MaskClassification(Head[MaskPrediction]):
                 self._match(prediction, index, truth, None if points is None else points[index])
                 for index, truth in enumerate(truths)
             ]
-            count = self._mean_count(sum(len(t.ids) for t in truths), device)
+            objects = sum(len(t.ids) for t in truths)
+            count = mean_count(objects, device, self.training)
             labels = torch.stack([i.labels for i in images], 1)  # [L, B, Q]
             layers = zip(prediction.class_logits, labels, strict=True)
             return {
@@ -145,20 +147,10 @@ class MaskClassification(Head[MaskPrediction]):
                 scores = semantic_scores(queries, images.canvas, shape)
                 results.append(Segmentation(scores=scores))
             else:
-                objects = found_objects(queries, images.canvas, shape, self.min_score)
+                probs = queries.class_logits.float().softmax(-1)[:, :-1]
+                objects = found_objects(queries, probs, images.canvas, shape, self.min_score)
                 results.append(Segmentation(instances=objects))
         return results
-
-    def _mean_count(self, count: int, device: torch.device) -> Tensor:
-        """Over processes, at least 1; each counts for itself in validation, where some go faster.
-
-        There they have different numbers of tiles, and would wait for each other for ever.
-        """
-        total = torch.tensor(float(count), device=device)
-        if self.training and distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(total)
-            total /= distributed.get_world_size()
-        return total.clamp(min=1)
 
     def _match(
         self, prediction: MaskPrediction, index: int, truth: MaskTargets, points: Tensor | None

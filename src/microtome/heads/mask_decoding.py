@@ -52,15 +52,19 @@ def semantic_scores(queries: Queries, canvas: Sequence[int], shape: Sequence[int
 
 
 def found_objects(
-    queries: Queries, canvas: Sequence[int], shape: Sequence[int], min_score: float
+    queries: Queries,
+    probs: Tensor,
+    canvas: Sequence[int],
+    shape: Sequence[int],
+    min_score: float,
 ) -> Instances:
     """Objects with scores, best first, in one map without overlaps.
 
-    The score is the class's probability times the mean probability within the mask. Queries are
-    sifted by class before any mask is made large. A pixel belongs to the best object that claims
-    it; objects that are half covered by better ones are dropped.
+    The score is the class's probability, of `probs` [Q, K], times the mean probability within the
+    mask. Queries are sifted by class before any mask is made large. A pixel belongs to the best
+    object that claims it; objects that are half covered by better ones are dropped.
     """
-    classes, labels = queries.class_logits.float().softmax(-1)[:, :-1].max(-1)
+    classes, labels = probs.max(-1)
     rows = (classes >= min_score).nonzero().flatten()
     scores = _mask_scores(queries, rows, canvas, shape) * classes[rows]
     order = scores.argsort(descending=True, stable=True)

@@ -69,7 +69,8 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: [B, Q, E].
-            reference: [B, Q, L, D], or [B, Q, D] for all levels, array order, 0…1; B may be 1.
+            reference: [B, Q, L, D], or [B, Q, D] for all levels, array order, 0…1; B may be 1. Or
+                boxes [B, Q, 2D] for all levels, centres and sizes: then offsets are in half boxes.
             value: [B, N, E], the levels one after the other.
             shapes: the spatial shape of each level.
             valid_mask: [B, N] bool; the others are as empty as what lies beyond a level's border.
@@ -82,6 +83,9 @@ class DeformableAttention(nn.Module):
         around = around.to(torch.promote_types(around.dtype, torch.float32))
         around = around.expand(-1, -1, len(shapes), -1)
         offsets = self._offsets(query).view(batch, queries, *self.samples, self.spatial_dims)
+        if around.shape[-1] > self.spatial_dims:
+            around, sizes = around.chunk(2, -1)
+            offsets = offsets * self._pixels_of_half(sizes, shapes)
         logits = self.attention_weights(query).view(batch, queries, *self.samples)
         values = self.value_proj(value)
         if valid_mask is not None:  # after the projection, whose bias is not nothing
@@ -90,6 +94,11 @@ class DeformableAttention(nn.Module):
         attended = deform_attn_around(values, shapes, around, offsets.to(around.dtype), logits)
         out: Tensor = self.output_proj(attended.flatten(2))
         return out
+
+    def _pixels_of_half(self, sizes: Tensor, shapes: Sequence[Sequence[int]]) -> Tensor:
+        """Half of boxes [B, Q, L, D] in pixels of each level, over P: [B, Q, 1, L, 1, D]."""
+        pixels = sizes * torch.tensor(shapes, device=sizes.device) / (2 * self.samples[2])
+        return pixels[:, :, None, :, None]
 
     def _offsets(self, query: Tensor) -> Tensor:
         """In pixels, float32 under autocast too: bfloat16 has steps of a quarter pixel at 32."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..backend import Backend, choose
 from . import cpu, reference
 
-__all__ = ["BACKENDS", "box_giou", "box_iou", "box_problems"]
+__all__ = ["BACKENDS", "box_giou", "box_giou_paired", "box_iou", "box_problems"]
 
 BACKENDS = (
     Backend("cpu", cpu.run, cpu.refusals, cpu.tolerance, cpu.lacking),
@@ -37,6 +37,26 @@ def box_giou(boxes: Tensor, others: Tensor) -> Tensor:
     Args and errors as of `box_iou`; [N, M] in -1…1.
     """
     return _pairwise(boxes, others, "giou")
+
+
+def box_giou_paired(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised IoU of each box with the other one in the same row.
+
+    Args:
+        boxes: [N, 2D], as of `box_iou`.
+        others: [N, 2D].
+
+    Returns:
+        [N], -1…1.
+
+    Raises ValueError when these are not equally many boxes of the same number of axes.
+    """
+    wrong = box_problems(boxes, "boxes") + box_problems(others, "others")
+    if not wrong and boxes.shape != others.shape:
+        wrong = [f"boxes are {list(boxes.shape)}, others {list(others.shape)}"]
+    if wrong:
+        raise ValueError("box_giou_paired: " + "; ".join(wrong))
+    return reference.overlap(boxes, others, "giou")
 
 
 def _pairwise(boxes: Tensor, others: Tensor, kind: str) -> Tensor:

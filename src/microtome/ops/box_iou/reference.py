@@ -8,9 +8,14 @@ from torch import Tensor
 
 def run(boxes: Tensor, others: Tensor, kind: str = "iou") -> Tensor:
     """[N, 2D] and [M, 2D] -> [N, M]."""
-    dims = boxes.shape[1] // 2
+    return overlap(boxes[:, None], others[None], kind)
+
+
+def overlap(boxes: Tensor, others: Tensor, kind: str) -> Tensor:
+    """[..., 2D] and [..., 2D] -> [...]."""
+    dims = boxes.shape[-1] // 2
     dtype = exact(boxes, others)
-    a, b = boxes.to(dtype)[:, None], others.to(dtype)[None]
+    a, b = boxes.to(dtype), others.to(dtype)
     low, high = torch.maximum(a[..., :dims], b[..., :dims]), torch.minimum(a, b)[..., dims:]
     shared = _product(high - low)
     union = volume(a) + volume(b) - shared

@@ -1,0 +1,145 @@
+"""What Mask DINO's queries are judged by: classes, masks and boxes, in every layer.
+
+L layers, B batch, Q queries, R queries with an object, N objects, K classes, E channels, D axes,
+*S the shape of the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..losses import checked_weights
+from ..losses.boxes import box_costs, box_losses
+from ..losses.focal import focal_cost, focal_losses
+from ..losses.masks import PointSampling
+from ..losses.matching import assign
+from .judged_points import JudgedPoints, known_only
+from .mask_targets import MaskTargets
+from .maskdino_decoder import Answers
+from .maskdino_denoising import Known
+from .maskdino_targets import object_boxes
+
+TERMS = {"class": 4.0, "mask": 5.0, "dice": 5.0, "box": 5.0, "giou": 2.0}
+PARTS = ("", "proposed_", "denoised_")  # of the decoder's layers, the selection, the noisy queries
+_LOGITS_AT_ONCE = 2**22  # mask logits that are held at a time, 16 MB
+
+
+class Scene(NamedTuple):
+    """One image as the losses see it: the truth, its boxes [N, 2D], points, features [E, *S]."""
+
+    truth: MaskTargets
+    boxes: Tensor
+    points: JudgedPoints
+    features: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        truth: MaskTargets,
+        shape: Tensor,
+        features: Tensor,
+        sampling: PointSampling,
+        points: Tensor | None,
+    ) -> Scene:
+        """Points are drawn unless given; `shape` [D] is the image's."""
+        features = known_only(features.float(), truth.valid_mask)
+        judged = JudgedPoints.of(truth, sampling, points)
+        return cls(truth, object_boxes(truth, shape), judged, features)
+
+
+def all_weights(given: Mapping[str, float] | None) -> dict[str, float]:
+    """Of every term in every part; a term weighs the same in all of them."""
+    terms = checked_weights(given, TERMS)
+    return {part + name: weight for part in PARTS for name, weight in terms.items()}
+
+
+def found_losses(
+    answers: Answers, scenes: Sequence[Scene], weights: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Sums of all terms over queries that are matched with objects, every layer on its own.
+
+    Raises FloatingPointError when a term of the matching cost is not finite.
+    """
+    device = answers.boxes.device
+    counted = torch.tensor([[bool(s.truth.valid_mask.any())] for s in scenes], device=device)
+    labels, sums = [], []
+    for index, scene in enumerate(scenes):
+        its = _of_image(answers, index)
+        at, objects = _pairs(its, scene, weights)
+        labels.append(torch.full(its.class_logits.shape[:2], its.class_logits.shape[2]).to(device))
+        labels[-1][at] = scene.truth.labels[objects]
+        ids, boxes = scene.truth.ids[objects], scene.boxes[objects]
+        sums.append(_sums(its.embeddings[at], its.boxes[at], ids, boxes, scene))
+    return {
+        "class": _class_sum(answers.class_logits, torch.stack(labels, 1), counted),
+        **_added(sums),
+    }
+
+
+def told_losses(answers: Answers, known: Known, scenes: Sequence[Scene]) -> dict[str, Tensor]:
+    """Sums of all terms over noisy queries, whose objects are known."""
+    layers, sums = len(answers.boxes), []
+    for index, scene in enumerate(scenes):
+        its, there = _of_image(answers, index), known.there[index]
+        sums.append(
+            _sums(
+                its.embeddings[:, there].flatten(0, 1),
+                its.boxes[:, there].flatten(0, 1),
+                known.ids[index, there].repeat(layers),
+                known.boxes[index, there].repeat(layers, 1),
+                scene,
+            )
+        )
+    labels = known.labels.expand(layers, -1, -1)
+    return {"class": _class_sum(answers.class_logits, labels, known.there), **_added(sums)}
+
+
+def _of_image(answers: Answers, index: int) -> Answers:
+    """Of one image of the batch, [L, Q, ...] in float32."""
+    return Answers(*(part[:, index].float() for part in answers))
+
+
+def _class_sum(class_logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+    """Focal loss of [L, B, Q, K] and labels [L, B, Q], K for none, where `counted` [B, Q or 1]."""
+    return (focal_losses(class_logits, labels) * counted).sum()
+
+
+def _added(sums: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name] for one in sums]).sum() for name in sums[0]}
+
+
+def _pairs(
+    answers: Answers, scene: Scene, weights: Mapping[str, float]
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Of one image: indices [R] of layers and queries, and of their objects."""
+    truth = scene.truth
+    with torch.no_grad():
+        masks = scene.points.costs(answers.embeddings, scene.features, truth.ids)
+        layers = zip(answers.class_logits, masks, answers.boxes, strict=True)
+        costs = torch.stack(
+            [
+                torch.stack([focal_cost(c, truth.labels), *m, *box_costs(b, scene.boxes)])
+                for c, m, b in layers
+            ]
+        ).cpu()  # one wait for all
+    pairs = [assign(dict(zip(TERMS, layer, strict=True)), weights) for layer in costs.unbind()]
+    layer = torch.cat([torch.full_like(q, index) for index, (q, _) in enumerate(pairs)])
+    queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
+    device = answers.boxes.device
+    return (layer.to(device), queries.to(device)), objects.to(device)
+
+
+def _sums(
+    embeddings: Tensor, boxes: Tensor, ids: Tensor, targets: Tensor, scene: Scene
+) -> dict[str, Tensor]:
+    """Of R queries with their objects' ids [R] and boxes [R, 2D]."""
+    at_once = max(16, _LOGITS_AT_ONCE // max(1, len(scene.points.points)))
+    some = zip(embeddings.split(at_once), ids.split(at_once), strict=True)
+    masks = [scene.points.losses(of_mask, scene.features, its) for of_mask, its in some]
+    mask, dice = torch.stack([torch.stack(pair) for pair in masks]).sum(0)
+    apart, unlike = box_losses(boxes, targets)
+    return {"mask": mask, "dice": dice, "box": apart.sum(), "giou": unlike.sum()}
