@@ -23,7 +23,8 @@ from .selection import bounded
 from .source import ImageReadError
 from .stored import PerProcess
 from .zarr_arrays import METADATA
-from .zarr_chunks import Chunks, chunks_of, name_of_chunk, overlapping, read_chunks
+from .zarr_chunks import Chunks, chunks_of, name_of_chunk, overlapping
+from .zarr_reading import read_chunks
 
 
 class PyramidStore:

@@ -17,7 +17,8 @@ from .decoded import Raw, levels_of
 from .places import is_url
 from .source import ImageReadError
 from .stored import Layout, PerProcess, Stored
-from .zarr_chunks import MAX_CHUNK, chunks_of, overlapping, read_chunks
+from .zarr_chunks import chunks_of, overlapping
+from .zarr_reading import MAX_CHUNK, read_chunks
 
 METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 Node = zarr.Group | zarr.Array[Any]
