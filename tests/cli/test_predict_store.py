@@ -17,6 +17,7 @@ from microtome.cli import main
 from microtome.data.stores import open_labels
 from microtome.geometry import window
 from microtome.heads.mask2former import Mask2Former
+from microtome.inference.objects import found
 from microtome.models import Segmenter
 from microtome.structures import Classes
 
@@ -37,6 +38,28 @@ def test_classes_are_those_of_the_plain_way(finished, tissue, tmp_path, capsys):
         plain = np.asarray(mask)
     stored = tmp_path / "stored" / "predictions_masks" / f"{image.stem}.ome.zarr"
     assert np.array_equal(whole(stored), plain)
+    pictures = [tmp_path / kind / "predictions_overlays" for kind in ("plain", "stored")]
+    one, other = (np.asarray(Image.open(p / f"{image.stem}.png")) for p in pictures)
+    assert np.array_equal(one, other)
+
+
+def test_the_metrics_are_those_of_the_plain_way(finished, tissue, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(found, "BLOCK", 256)
+    words = ["predict", "--ckpt_path", str(finished.folder / "checkpoints" / "best.ckpt")]
+    words += ["--input", str(finished.folder / "data.json"), "--split", "val"]
+    assert main([*words, "--output", str(tmp_path / "plain")]) == 0
+    assert main([*words, "--output", str(tmp_path / "stored"), "--store"]) == 0
+    plain, stored = (
+        json.loads((tmp_path / kind / "metrics.json").read_text()) for kind in ("plain", "stored")
+    )
+    assert len(plain["images"]) > 1 and stored == plain
+    assert capsys.readouterr().out.count("pixel accuracy") == 2
+    name = next(iter(plain["images"]))
+    one, other = (
+        np.asarray(Image.open(tmp_path / kind / "predictions_overlays" / f"{name}.png"))
+        for kind in ("plain", "stored")
+    )
+    assert np.array_equal(one, other), "the truth's column, too"
 
 
 @pytest.fixture
@@ -66,6 +89,8 @@ def test_objects_of_a_volume(model, tmp_path):
         rows = list(csv.DictReader(f))
     assert len(rows) > 0
     assert {int(row["id"]) for row in rows} >= set(np.unique(ids)) - {0}
+    pictures = tmp_path / "out" / "predictions_overlays"
+    assert sorted(p.name for p in pictures.iterdir()) == ["embryo.png", "embryo.projection.png"]
     first = (tmp_path / "out" / "work" / "embryo" / "ledger.jsonl").read_text().splitlines()
     assert json.loads(first[-1]) == {"finished": True}
     assert main([*words, str(tmp_path / "out"), "--workers", "2"]) == 0  # done already
@@ -79,4 +104,8 @@ def test_other_tiles_are_refused(finished, tissue, tmp_path, capsys):
     words += ["--input", str(image), "--output", str(tmp_path), "--store", "--overlap", "0"]
     assert main([*words, "--tile", "32"]) == 0
     assert main([*words, "--tile", "64"]) == 2
-    assert "tile was [32, 32] and is now [64, 64]" in capsys.readouterr().err
+    assert "tile was 32 and is now 64" in capsys.readouterr().err
+    assert main([*words, "--tile", "64", "--overwrite"]) == 0
+    assert "1 images predicted" in capsys.readouterr().out
+    assert main([*words, "--tile", "64"]) == 0
+    assert "0 images predicted, 1 kept from before" in capsys.readouterr().out

@@ -14,8 +14,11 @@ from scipy import ndimage
 
 from microtome.data.image_dataset import ImageDataset
 from microtome.data.records import Record
+from microtome.data.stores import ArraySource, ImageReadError
+from microtome.inference import Tiling, stored_answers
 from microtome.inference.batch import predict_files
 from microtome.inference.inputs import Inputs, find_inputs
+from microtome.inference.into_stores import predict_into_stores
 from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
 CLASSES = Classes(("back", "cell"), things=(False, True))
@@ -104,6 +107,61 @@ def test_a_killed_run_goes_on_and_new_formats_are_added(folder):
     assert fresh.predicted == 2 and not (out / "instances" / "one.coco.json").exists()
     with pytest.raises(ValueError, match="there is no format xml"):
         predict_files(inputs_of(folder), Bright(), folder / "other", objects=["xml"])
+
+
+def test_into_stores_it_is_the_same(folder, monkeypatch):
+    tiling = Tiling(tile=64, overlap=0.5)
+    plain = predict_files(inputs_of(folder), Bright(), folder / "plain", tiling)
+    expected = []
+    stored = predict_into_stores(
+        inputs_of(folder), Bright(), folder / "out", tiling, expect=expected.append
+    )
+    assert [text.split(":")[0] for text in expected] == ["one", "two"]
+    assert stored.metrics == pytest.approx(plain.metrics, nan_ok=True)
+    assert (stored.predicted, stored.errors, stored.unscored) == (2, {}, {})
+    for file in ("metrics.json", "objects.csv", "instances/one.csv"):
+        assert (folder / "out" / file).read_text() == (folder / "plain" / file).read_text()
+    one, other = (folder / kind / "predictions_overlays" for kind in ("plain", "out"))
+    assert {p.name for p in one.iterdir()} == {p.name for p in other.iterdir()}
+    for picture in one.iterdir():
+        assert picture.read_bytes() == (other / picture.name).read_bytes()
+    monkeypatch.setattr(stored_answers, "SCORED", 100)
+    (other / "one.png").unlink()
+    again = predict_into_stores(inputs_of(folder), Bright(), folder / "out", tiling)
+    assert (again.predicted, again.kept, again.metrics) == (1, 1, {})
+    assert "matched in memory, in images of at most 100 pixels" in again.unscored["one"]
+    written = json.loads((folder / "out" / "metrics.json").read_text())
+    assert list(written) == ["not_scored"]
+
+
+class Dark:
+    """Class 1 where an image is bright."""
+
+    def predict_samples(self, samples):
+        bright = [(s.image.mean(0) > 0.5).float() for s in samples]
+        return [Segmentation(scores=torch.stack([1 - b, b])) for b in bright]
+
+
+class Broken(ArraySource):
+    """An image whose far end cannot be read."""
+
+    def read(self, region):
+        if region[-1].stop > 40:
+            raise ImageReadError("one.tif", "is torn")
+        return super().read(region)
+
+
+def test_what_could_not_be_read_is_told_and_not_judged(folder, monkeypatch):
+    inputs = inputs_of(folder)
+    pixels = torch.from_numpy(tifffile.imread(folder / "in" / "one.tif")[None] / 255).float()
+    torn = Broken(pixels, name="one")
+    monkeypatch.setattr(ImageDataset, "source", lambda self, item: torn)
+    tiling = Tiling(tile=10, overlap=0, batch_size=1)
+    result = predict_into_stores(inputs, Dark(), folder / "out", tiling)
+    assert "regions were not predicted: [" in result.errors["one"]
+    assert "40:50]: one.tif: is torn" in result.errors["one"]
+    assert result.images["one"]["pixel_accuracy"] > 0.9, "of what was read"
+    assert "iou/cell" in result.metrics and (folder / "out/predictions_overlays/one.png").is_file()
 
 
 def test_what_was_written_is_no_input(folder):

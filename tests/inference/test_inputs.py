@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import zarr
@@ -53,6 +54,21 @@ def test_a_folder_without_hidden_files_and_earlier_predictions(tmp_path):
     inputs = find_inputs(tmp_path, CLASSES)
     assert inputs.names == ("1", "b/2")
     assert inputs.images.source(1).info.shape == (3, 4)
+
+
+def test_a_folder_of_volumes(tmp_path):
+    """Each is one image, whatever lies inside of it; results of earlier runs are none."""
+    values = np.zeros((2, 4, 3), np.uint8)
+    for place in ("a.zarr", "deep/b.zarr", "predictions_masks/a.ome.zarr", ".old/c.zarr"):
+        zarr.create_array(tmp_path / place, data=values)
+    draw(tmp_path / "deep" / "b.zarr" / "thumbnail.png", tmp_path / "deep" / "slide.png")
+    nibabel.save(nibabel.Nifti1Image(values.T, np.eye(4)), tmp_path / "scan.nii.gz")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["raw"] = values
+    inputs = find_inputs(tmp_path, CLASSES)
+    assert inputs.names == ("a", "deep/b", "deep/slide", "scan", "w")
+    shapes = [inputs.images.source(item).info.shape for item in (0, 1, 3, 4)]
+    assert shapes == [(2, 4, 3)] * 4
 
 
 def test_one_file(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from . import refuse
 if TYPE_CHECKING:
     from ..data.records import Reading
     from ..inference import Tiling
-    from ..inference.batch import Summary
+    from ..inference.summary import Summary
     from ..models import Segmenter
 
 DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG;
@@ -31,6 +32,7 @@ def main(verb: str, args: list[str]) -> int:
     from ..files import CorruptFileError
     from ..inference.batch import predict_files
     from ..inference.inputs import find_inputs
+    from ..inference.into_stores import predict_into_stores
     from ..inference.memory import out_of_memory
     from ..models import load_segmenter
     from .speak import progress
@@ -41,16 +43,15 @@ def main(verb: str, args: list[str]) -> int:
         )
         tiling = _tiling(model, given)
         usage = model.usage
-        if given.store:
-            from .predict_store import predict_store
-
-            return predict_store(model.eval(), given, tiling, _identity(given.ckpt_path))
         reading = Reading(usage.channels, usage.levels, given.spacing_um)
         inputs = find_inputs(given.input, model.classes, reading, given.split)
         _check_channels(model, inputs.images.reading)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
-            summary = predict_files(
+            predict = predict_files
+            if given.store:
+                predict = partial(predict_into_stores, workers=given.workers, expect=print)
+            summary = predict(
                 inputs,
                 model.eval(),
                 given.output,
@@ -73,7 +74,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
     add = parser.add_argument
     add("--ckpt_path", required=True, metavar="FILE", help="a checkpoint, or a folder")
-    add("--input", type=Path, required=True, metavar="FILE|DIR|JSON", help="what to segment")
+    add("--input", required=True, metavar="FILE|DIR|URL|JSON", help="what to segment")
     add("--output", type=Path, required=True, metavar="DIR", help="where to write")
     add("--split", default="test", help="of a JSON manifest (default: test)")
     add("--mode", choices=("sliding", "resize"), help="tiles, or the whole image resized to one")
@@ -83,7 +84,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
-    add("--store", action="store_true", help="one image of any size, into OME-Zarr, tile by tile")
+    add("--store", action="store_true", help="images of any size, into OME-Zarr, tile by tile")
     add("--workers", type=int, default=0, metavar="N", help="further processes, with --store")
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
@@ -173,6 +174,8 @@ def _report(summary: Summary, model: Segmenter, output: Path) -> int:
     if summary.metrics:
         print(f"\nover {len(summary.images)} images with masks")
         print_metrics(summary.metrics, model.classes)
+    for name, reason in summary.unscored.items():
+        print(f"{name} was not scored: {reason}")
     for name, reason in summary.errors.items():
         refuse(f"{name} failed: {reason}")
     return 1 if summary.errors else 0

@@ -42,6 +42,7 @@ from .manifest_entries import entries, entry_of, from_folders, relative, with_va
 from .records import SPLITS, Catalogue, ManifestError
 from .spelling import unknown
 from .splits import Splits
+from .stores.places import from_root, place_of
 
 PATHS = ("image_path", "mask_path", "labels_path", *tables.LYING, "csv")
 
@@ -103,7 +104,7 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
 def located(manifest: Any, root: Path) -> Any:
     """Make the paths in a manifest, or that of its file, absolute: they start from `root`."""
     if isinstance(manifest, str):
-        return str(root / manifest)
+        return place_of(from_root(root, manifest))
     if isinstance(manifest, list):
         return [located(part, root) if isinstance(part, dict) else part for part in manifest]
     return {

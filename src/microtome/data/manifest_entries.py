@@ -13,6 +13,7 @@ from .objects.outlines import is_outlines
 from .records import SPLITS, ManifestError, Record
 from .spelling import unknown
 from .splits import Splits, split_by_group
+from .stores.places import is_url, place_of
 from .tables import Column
 
 ENTRY = ("image_path", "mask_path", "labels_path", "group", "value", "spacing_um", "time")
@@ -131,7 +132,10 @@ def _no_value(record: Record, word: str | None, table: tuple[Column, dict[str, i
 
 
 def relative(file: Path, folder: Path) -> str:
-    """A path as it is written in a manifest that lies in `folder`."""
+    """A path as it is written in a manifest that lies in `folder`; URLs stay as they are."""
+    place = place_of(file)
+    if is_url(place):
+        return place
     return Path(os.path.relpath(file.absolute(), folder.absolute())).as_posix()
 
 

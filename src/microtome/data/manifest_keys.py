@@ -12,6 +12,7 @@ from ..structures import Classes
 from .records import LabelsEncoding, Reading
 from .stores.channels import ChannelPolicy
 from .stores.label_files import Encoding
+from .stores.places import from_root
 
 _CLASSES = ("num_classes", "class_names", "colors", "ignore_index")
 _MASKS = ("mask_values", "mask_encoding", "labels_encoding", "object_classes")
@@ -162,14 +163,14 @@ def spacing(
 def path(
     given: Mapping[str, Any], key: str, root: Path, where: str, problems: list[str]
 ) -> Path | None:
-    """A path relative to `root`; None when it is null or missing."""
+    """A path relative to `root`, or a URL; None when it is null or missing."""
     value = given.get(key)
     if value is None:
         return None
     if not isinstance(value, str) or not value:
         problems.append(f"{where}: {key}: expected a path, got {value!r}")
         return None
-    return root / value
+    return from_root(root, value)
 
 
 def described(table: Classes, reading: Reading) -> dict[str, Any]:

@@ -31,7 +31,7 @@ LabelsEncoding = Literal["index", "components"]
 
 
 class Record(NamedTuple):
-    """The files of one image.
+    """The files of one image; a path may be a URL, which `places.place_of` knows again.
 
     Attributes:
         image: the image file.
@@ -116,5 +116,5 @@ def unique_names(records: Iterable[Record]) -> list[str]:
 
 def _parts(image: Path) -> tuple[str, ...]:
     """Folders and stem, without what cannot stand in a file's name."""
-    folders = file_of(image).parent.parts
+    folders = (p for p in file_of(image).parent.parts if not p.endswith(":"))  # of a URL
     return (*(p for p in folders if p not in ("..", image.anchor)), name_of(image))

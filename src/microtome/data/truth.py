@@ -51,12 +51,14 @@ class Truth:
         Raises ImageReadError for what cannot be read, fits no class, or has another shape.
         """
         everything = window(self.shape)
-        if region is None or region == everything or self._by_region():
+        if region is None or region == everything or self.by_region:
             return self._read(everything if region is None else region)
         found = self._read(everything)
         return found and found.crop(region)
 
-    def _by_region(self) -> bool:
+    @property
+    def by_region(self) -> bool:
+        """Whether a region can be read alone."""
         record = self.record
         if record.labels is None:
             return True

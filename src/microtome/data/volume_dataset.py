@@ -15,6 +15,7 @@ from .datasets import RegionDataset, Transform
 from .opened import KeptOpen, Opened, Part
 from .records import Reading, Record
 from .stores import ImageReadError
+from .stores.places import from_root
 
 
 class VolumeDataset(RegionDataset):
@@ -105,8 +106,8 @@ def record_of(row: Row, root: Path, group: str | None = None) -> Record:
     spacing = tuple(row.get(column) for column in SPACING[-len(shape_of(row)) :])
     label = row.get("label_path")
     return Record(
-        root / row["img_path"],
-        labels=None if label is None else root / label,
+        from_root(root, row["img_path"]),
+        labels=None if label is None else from_root(root, label),
         group=None if group is None else str(row[group]),
         spacing=None if None in spacing else spacing,  # type: ignore[arg-type]
         time=row["t0"] if (row.get("t") or 1) > 1 else None,

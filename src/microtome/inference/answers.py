@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from torch import Tensor
 
 from ..data.stores import Source
 from ..evaluation import InstanceEvaluator, SemanticEvaluator, object_overlay, overlay
 from ..geometry import Shape, Spacing
-from ..structures import Classes, Segmentation
+from ..structures import Classes, Instances, Segmentation
 from .objects import FoundObjects, ObjectOutputs, sampled
 from .outputs import Outputs
-from .preview import preview
+from .preview import Preview, preview
 
 PROJECTION = ".projection"  # after the name of the second picture of a volume
 
@@ -82,19 +85,25 @@ class ClassAnswers:
         self, name: str, source: Source, result: Segmentation, truth: Segmentation | None
     ) -> None:
         """Tint image, truth and result."""
-        small, title = preview(source), name
         assert result.classes is not None
-        if truth is not None:
-            own = self.evaluator.rows[-1][1]
+        small = preview(source)
+        true = None if truth is None or truth.classes is None else small.shrunk(truth.classes)
+        own = None if truth is None else self.evaluator.rows[-1][1]
+        self.picture(name, small, small.shrunk(result.classes), true, own)
+
+    def picture(
+        self,
+        name: str,
+        small: Preview,
+        found: Tensor,
+        truth: Tensor | None,
+        own: Mapping[str, float] | None,
+    ) -> None:
+        """Write the picture of small maps [*small], with the image's own metrics."""
+        title = name
+        if own is not None:
             title += f"   mIoU {own['miou']:.3f}   Dice {own['mean_dice']:.3f}"
-        picture = overlay(
-            small.image,
-            small.shrunk(result.classes),
-            self.classes,
-            title,
-            None if truth is None or truth.classes is None else small.shrunk(truth.classes),
-            small.spacing,
-        )
+        picture = overlay(small.image, found, self.classes, title, truth, small.spacing)
         self.outputs.write_overlay(name, picture)
 
 
@@ -138,16 +147,29 @@ class ObjectAnswers:
         found, true = (
             None
             if one is None or one.instances is None
-            else sampled(FoundObjects.of(one.instances), small.steps, tuple(small.image.shape[1:]))
+            else sampled(FoundObjects.of(one.instances), small)
             for one in (result, truth)
         )
         assert found is not None
+        own = None if true is None else self.evaluator.rows[-1][1]
+        self.picture(name, small, found, true, own)
+
+    def picture(
+        self,
+        name: str,
+        small: Preview,
+        found: Instances,
+        truth: Instances | None,
+        own: Mapping[str, float] | None,
+    ) -> None:
+        """Write the pictures of objects of a small copy, with the image's own metrics."""
         title = f"{name}   {len(found)} objects"
-        if true is not None:
-            own = self.evaluator.rows[-1][1]
-            title += f" of {len(true)}   PQ {own['pq']:.3f}   F1@0.5 {own['f1@0.5']:.3f}"
+        if truth is not None:
+            title += f" of {len(truth)}"
+        if own is not None:
+            title += f"   PQ {own['pq']:.3f}   F1@0.5 {own['f1@0.5']:.3f}"
         for projected in (True, False) if small.image.ndim > 3 else (False,):
             picture = object_overlay(
-                small.image, found, self.files.classes, title, true, small.spacing, projected
+                small.image, found, self.files.classes, title, truth, small.spacing, projected
             )
             self.outputs.write_overlay(name + PROJECTION * projected, picture)

@@ -1,16 +1,8 @@
-"""Many images: predict, write, score; what cannot be read is reported at the end.
-
-Besides masks or objects, and pictures, the output folder receives
-
-    metrics.json   {"pooled": {...}, "images": {NAME: {...}}}, when there are images with truth
-    errors.json    {NAME: reason}, when an image failed
-"""
+"""Many images: predict, write, score; what cannot be read is reported at the end."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,28 +15,10 @@ from .objects import DEFAULT, ObjectOutputs
 from .outputs import Outputs
 from .predict import Progress
 from .running import Predicts
+from .summary import Summary, Told, claim, summed_up, told_of
 from .tiling import Tiling
 
 SLIDING = Tiling()
-Told = Callable[[float, int], None]  # (images done, with the part of the present one; in all)
-
-
-class Summary(NamedTuple):
-    """What came of it.
-
-    Attributes:
-        metrics: over the pixels or objects of all images with truth; empty when there are none.
-        images: the metrics of each such image.
-        predicted: how many images were predicted now.
-        kept: how many had been predicted before.
-        errors: for each image that failed, why.
-    """
-
-    metrics: dict[str, float]
-    images: dict[str, dict[str, float]]
-    predicted: int
-    kept: int
-    errors: dict[str, str]
 
 
 def predict_files(
@@ -80,18 +54,14 @@ def predict_files(
     """
     images, outputs = inputs.images, Outputs(Path(output))
     files = ObjectOutputs(Path(output), images.classes, objects)
-    paths = {
-        name: str(record.image.absolute())
-        for name, record in zip(inputs.names, images.records, strict=True)
-    }
-    outputs.claim(_settings(inputs, tiling.checked(), made_by), paths, overwrite=overwrite)
+    claim(outputs, inputs, tiling.checked(), made_by, overwrite=overwrite)
     if overwrite:
         files.clear(inputs.names)
     kinds = ClassAnswers(outputs, images.classes), ObjectAnswers(outputs, files)
     run = _Run(inputs, model, tiling, *kinds)
     kept, errors = run.done(), {}
     for item, name in enumerate(inputs.names):
-        told = None if progress is None else partial(_tell, progress, item, len(inputs.names))
+        told = told_of(progress, item, len(inputs.names))
         try:
             run.score_again(item) if name in kept else run.predict(item, told)
         except (ImageReadError, ValueError) as error:
@@ -100,10 +70,8 @@ def predict_files(
             told(1, 1)
     files.finish(inputs.names)
     pooled, rows = run.metrics()
-    scored = {"pooled": _plain(pooled), "images": {n: _plain(r) for n, r in rows.items()}}
-    outputs.write_json("metrics.json", scored if rows else {})
-    outputs.write_json("errors.json", errors)
-    return Summary(pooled, rows, len(run.done()) - len(kept), len(kept), errors)
+    summary = Summary(pooled, rows, len(run.done()) - len(kept), len(kept), errors)
+    return summed_up(outputs, summary)
 
 
 class _Run(NamedTuple):
@@ -159,20 +127,3 @@ class _Run(NamedTuple):
         record, shape = images.records[item], kind.shape(result)
         truth = read_truth(record, shape, images.classes, images.reading)
         return truth if truth is not None and kind.judge(name, result, truth) else None
-
-
-def _settings(inputs: Inputs, tiling: Tiling, made_by: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What predictions depend on; the size of batches is not among it."""
-    reading = inputs.images.reading
-    settings = {k: v for k, v in tiling._asdict().items() if k != "batch_size"}
-    settings |= {k: getattr(reading, k) for k in ("channels", "levels", "spacing")}
-    return settings | {"classes": inputs.images.classes.names, "made_by": made_by or {}}
-
-
-def _tell(progress: Told, item: int, images: int, done: int, tiles: int) -> None:
-    progress(item + done / tiles, images)
-
-
-def _plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no nan."""
-    return {key: None if math.isnan(value) else value for key, value in metrics.items()}

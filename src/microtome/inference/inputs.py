@@ -16,6 +16,8 @@ from ..data.stores.places import file_of, name_of
 from ..structures import Classes
 from .outputs import INSTANCES, MASKS, OVERLAYS
 
+RESULTS = (MASKS, OVERLAYS, INSTANCES)  # folders of earlier predictions
+
 
 class Inputs(NamedTuple):
     """Images to predict.
@@ -38,9 +40,9 @@ def find_inputs(
     """Find what a path stands for.
 
     Args:
-        path: an image; a volume (a zarr or DICOM folder, `file.h5:/dataset`, NIfTI); a folder,
-            searched in all depths without hidden files and earlier predictions; or a JSON
-            manifest.
+        path: an image; a volume (a zarr or DICOM folder, `file.h5:/dataset`, NIfTI, an fsspec URL
+            of zarr or HDF5); a folder of images and volumes, searched in all depths without
+            hidden files and earlier predictions; or a JSON manifest.
         classes: the model's class table.
         reading: how images are read; a manifest has its own.
         split: of a manifest.
@@ -98,13 +100,20 @@ def _inputs(files: Sequence[Path], root: Path, classes: Classes, reading: Readin
 
 
 def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for file in sorted(folder.rglob("*")):
-        parts = file.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts)
-        earlier = any(part in (MASKS, OVERLAYS, INSTANCES) for part in parts[:-1])
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden and not earlier:
-            found.append(file)
+    """Image files and volumes in all depths; what is in the folder of a volume is no image."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in RESULTS)
+        volumes = [f for f in folders if is_volume(here / f)]
+        folders[:] = [f for f in folders if f not in volumes]
+        seen = (f for f in files if not f.startswith(".") and _is_image(here / f))
+        found += [here / name for name in (*volumes, *seen)]
     if not found:
-        raise FileNotFoundError(f"{folder}: no image ({', '.join(SUFFIXES)}) in it")
-    return found
+        listed = ", ".join(SUFFIXES)
+        raise FileNotFoundError(f"{folder}: no image ({listed}) and no volume in it")
+    return sorted(found)
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES or is_volume(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from .damage import damage
 from .decoding import TIFF
 from .ome_zarr import open_image, open_label_image
-from .places import hdf5_parts, is_url
+from .places import hdf5_parts, is_url, place_of
 from .source import ImageReadError
 from .stored import Stored
 from .tiff_stacks import open_tiff_stack
@@ -33,7 +33,7 @@ def open_stored(
     Raises ImageReadError for what cannot be read; for formats that microtome does not read, with
     the command that converts them.
     """
-    place = os.fspath(path)
+    place = place_of(path)
     _refuse_foreign(place)
     parts = hdf5_parts(place)
     if parts is not None:
@@ -50,7 +50,7 @@ def open_stored(
 
 def is_volume(path: str | os.PathLike[str]) -> bool:
     """Whether a path by its form, or what it is a folder of, is one image that is a volume."""
-    place, local = os.fspath(path), Path(path)
+    place, local = place_of(path), Path(path)
     if hdf5_parts(place) or is_url(place) or local.name.lower().endswith((".nii", ".nii.gz")):
         return True
     if not local.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,18 @@ class LabelSource:
         return integers(self.file, self._selection.read(region, (0,))[0]).astype(
             self.dtype, copy=False
         )
+
+    def coarser(self) -> tuple[LabelSource, Shape] | None:
+        """The next level of its pyramid, and how many pixels became one, per axis."""
+        found = self._selection.coarser()
+        if found is None:
+            return None
+        level = copy(self)
+        level._selection, steps = found
+        level.shape, level.chunk = level._selection.shape, level._selection.chunk
+        if self.spacing is not None:
+            level.spacing = tuple(u * s for u, s in zip(self.spacing, steps, strict=True))
+        return level, steps
 
 
 class _InMemory(Stored):

@@ -1,13 +1,15 @@
 """OME-Zarr 0.4 (zarr 2) and 0.5 (zarr 3): what its metadata says, and the arrays it names.
 
-The finest resolution is read. Axes come from their names, spacing from the scale of those that
-state a unit of length. Plain zarr arrays take their axes from `dimension_names`, else from their
-number. A group that microtome wrote says whether it was finished; see `ome_zarr_pyramid`.
+The finest resolution is read, coarser ones when they are asked for. Axes come from their names,
+spacing from the scale of those that state a unit of length. Plain zarr arrays take their axes from
+`dimension_names`, else from their number. A group that microtome wrote says whether it was
+finished; see `ome_zarr_pyramid`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import zarr
@@ -33,7 +35,7 @@ def open_image(place: str, axes: str | None = None) -> ZarrArray:
     if isinstance(node, zarr.Array):
         return _plain(place, node, axes)
     if multiscale(node) is not None:
-        return _finest(place, node)
+        return _level(place, node)
     images = sorted(name for name, _ in node.groups() if name not in ("labels", "OME"))
     if "bioformats2raw.layout" in ome_attributes(node) and images == ["0"]:
         return open_image(f"{place}/0")
@@ -94,7 +96,8 @@ def scale_of(pyramid: Mapping[str, Any], level: int = 0) -> list[float] | None:
     return [float(a * b) for a, b in zip(*scales, strict=True)] if len(scales) > 1 else scales[0]
 
 
-def _finest(place: str, group: zarr.Group) -> ZarrArray:
+def _level(place: str, group: zarr.Group, level: int = 0) -> ZarrArray:
+    """A level of a pyramid, the finest first."""
     pyramid = multiscale(group) or {}
     marker: Any = group.attrs.asdict().get(MARKER) or {}
     complete = marker.get("complete")
@@ -102,24 +105,36 @@ def _finest(place: str, group: zarr.Group) -> ZarrArray:
         raise ImageReadError(place, "was never finished: its writer was stopped, or still writes")
     try:
         named = [_name_and_unit(axis) for axis in pyramid["axes"]]
-        scale, path = scale_of(pyramid), str(pyramid["datasets"][0]["path"])
+        scale, path = scale_of(pyramid, level), str(pyramid["datasets"][level]["path"])
+        last = level + 1 == len(pyramid["datasets"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ImageReadError(place, f"its multiscales metadata is damaged ({error!r})") from None
-    steps: Sequence[float | None] = scale or [None] * len(named)
-    spacing = {
-        name: step
-        for (name, unit), value in zip(named, steps, strict=False)
-        if (step := micrometres(value, unit)) is not None
-    }
     axes = "".join(name for name, _ in named)
     array = ZarrArray(
-        f"{place}/{path}", axes, spacing=spacing, channels=_channels(group),
+        f"{place}/{path}", axes, spacing=_spacing(named, scale), channels=_channels(group),
         complete=complete is True,
+        coarser=None if last else partial(_open_level, place, level + 1),
     )  # fmt: skip
     if len(axes) != len(array.layout.shape):
         shape = list(array.layout.shape)
         raise ImageReadError(place, f"names the axes {axes!r}, but its array has shape {shape}")
     return array
+
+
+def _open_level(place: str, level: int) -> ZarrArray:
+    group = open_node(place)
+    assert isinstance(group, zarr.Group)
+    return _level(place, group, level)
+
+
+def _spacing(named: Sequence[tuple[str, str]], scale: Sequence[float] | None) -> dict[str, float]:
+    """Micrometres by axis letter, of the axes that state a unit."""
+    steps: Sequence[float | None] = scale or [None] * len(named)
+    return {
+        name: step
+        for (name, unit), value in zip(named, steps, strict=False)
+        if (step := micrometres(value, unit)) is not None
+    }
 
 
 def _name_and_unit(axis: Any) -> tuple[str, str]:

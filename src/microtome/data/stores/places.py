@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+# What is left of `s3://bucket` in a path, and of each part of `zip://a.zarr::s3://bucket/b.zip`.
+_LOST = re.compile(r"(?P<start>^|::)(?P<protocol>[A-Za-z][\w+.-]+):/(?=[^/])")
 _HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5|hdf))(?::(?P<inside>.*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -13,6 +15,22 @@ def is_url(place: str) -> bool:
     """Whether a path is an fsspec URL: a protocol of two letters or more, then `://`."""
     protocol, separator, _ = place.partition("://")
     return bool(separator) and len(protocol) > 1 and "/" not in protocol
+
+
+def place_of(path: str | os.PathLike[str]) -> str:
+    """A path as text; a URL has its second slash again, which it loses as a `Path`."""
+    return _LOST.sub(r"\g<start>\g<protocol>://", os.fspath(path))
+
+
+def from_root(root: Path, given: str) -> Path:
+    """A path that is relative to `root`, or a URL."""
+    return Path(given) if is_url(given) else root / given
+
+
+def absolute(path: Path) -> str:
+    """A path that holds from any folder; a URL does."""
+    place = place_of(path)
+    return place if is_url(place) else str(path.absolute())
 
 
 def hdf5_parts(place: str) -> tuple[str, str] | None:

@@ -66,6 +66,17 @@ class Selection:
         steps = tuple(known[a] for a in self._spatial if a in known)
         return steps if len(steps) == len(self._spatial) else None
 
+    def coarser(self) -> tuple[Selection, Shape] | None:
+        """The same of the next level of a pyramid, and how many pixels became one, per axis."""
+        stored = self.stored.coarser()
+        if stored is None:
+            return None
+        level = Selection(stored, self._time)
+        if level._spatial != self._spatial:  # an axis has only one pixel left
+            return None
+        steps = (max(1, round(a / b)) for a, b in zip(self.shape, level.shape, strict=True))
+        return level, tuple(steps)
+
     def read(self, region: Region, channels: Sequence[int]) -> Raw:
         """[channels, *region] as stored, read one run of channels at a time."""
         where = dict(zip(self._spatial, bounded(region, self.shape), strict=True))

@@ -59,3 +59,10 @@ class Source(ABC):
     @abstractmethod
     def read(self, region: Region) -> npt.NDArray[np.float32]:
         """[C, *region] in unit range."""
+
+    def coarser(self) -> tuple[Source, Shape] | None:
+        """The next level of its pyramid in the same unit range, for pictures.
+
+        Also says how many pixels became one, per axis. None where there is none.
+        """
+        return None

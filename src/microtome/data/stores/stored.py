@@ -59,6 +59,10 @@ class Stored(ABC):
     def read(self, region: Region) -> Raw:
         """The values of a region (starts and stops inside the array), in stored axis order."""
 
+    def coarser(self) -> Stored | None:
+        """The next level of a pyramid, None at its end and where there is none."""
+        return None
+
 
 class PerProcess(Generic[T]):
     """A handle that each process opens for itself; it pickles as the way to open it.

@@ -9,6 +9,7 @@ first needed, and travel with it into other processes. What lies beyond is clipp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -65,6 +66,20 @@ class Volume(Source):
         """
         levels = self._stated or self.intensity.levels
         return in_unit_range(self._raw(region), levels)
+
+    def coarser(self) -> tuple[Source, Shape] | None:
+        """See `Source`; black and white are those of the finest level."""
+        found = self._selection.coarser()
+        if found is None:
+            return None
+        level = copy(self)
+        level._selection, steps = found
+        level._stated = self._stated or self.intensity.levels
+        spacing = self.info.spacing and tuple(
+            unit * step for unit, step in zip(self.info.spacing, steps, strict=True)
+        )
+        level.info = self.info._replace(shape=level._selection.shape, spacing=spacing)
+        return level, steps
 
     @cached_property
     def intensity(self) -> Intensity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class ZarrArray(Stored):
         channels: their names.
         complete: its writer says that all chunks are there, so that a missing one is an error;
             otherwise a missing chunk is the array's fill value, as zarr has it.
+        coarser: opens the next level of its pyramid.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class ZarrArray(Stored):
         spacing: Mapping[str, float] | None = None,
         channels: tuple[str, ...] = (),
         complete: bool = False,
+        coarser: Callable[[], Stored] | None = None,
     ) -> None:
-        self.file = place
+        self.file, self._coarser = place, coarser
         self._handle = PerProcess(partial(_array, place))
         array = self._handle()
         native = np.dtype(array.dtype).newbyteorder("=")
@@ -83,6 +85,10 @@ class ZarrArray(Stored):
             if self._chunks is not None:
                 return read_chunks(self._chunks, region)
             return self._by_zarr(region)
+
+    def coarser(self) -> Stored | None:
+        """The next level of its pyramid."""
+        return None if self._coarser is None else self._coarser()
 
     def _by_zarr(self, region: Region) -> Raw:
         array = self._handle()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...geometry import Region, Shape, Spacing
 from ...structures import Instances, LabelLayers
+from ..preview import Preview
 
 Numbers = npt.NDArray[Any]  # [*S] integers: 0 is background, n + 1 the n-th object
 BLOCK = 1 << 24  # pixels of a map in memory at a time
@@ -127,27 +128,8 @@ def blocks(numbers: NumberMap) -> Iterator[Region]:
         )
 
 
-def sampled(found: FoundObjects, steps: Shape, shape: Shape) -> Instances:
-    """The objects of a small copy: the pixel in the middle of each block of `steps`, for pictures.
-
-    Args:
-        found: N objects; all of them stay, also those without a pixel in the copy.
-        steps: pixels of a block, per axis.
-        shape: of the copy; what is beyond `shape * steps` is left out.
-    """
-    maps = [_sampled(numbers, steps, shape) for numbers in found.maps]
-    masks = LabelLayers(torch.from_numpy(np.stack(maps)), torch.from_numpy(found.ids))
+def sampled(found: FoundObjects, small: Preview) -> Instances:
+    """The objects of a small copy, for pictures; all stay, also those without a pixel in it."""
+    maps = np.stack([small.thinned(numbers) for numbers in found.maps])
+    masks = LabelLayers(torch.from_numpy(maps), torch.from_numpy(found.ids))
     return Instances(torch.from_numpy(found.labels), masks=masks)
-
-
-def _sampled(numbers: NumberMap, steps: Shape, shape: Shape) -> npt.NDArray[np.int32]:
-    """Read in bands of whole steps along the first axis."""
-    band = max(1, BLOCK // (prod(shape[1:]) * prod(steps)))
-    rest = tuple(slice(0, s * step) for s, step in zip(shape[1:], steps[1:], strict=True))
-    middles = tuple(slice(step // 2, None, step) for step in steps)
-    parts = []
-    for start in range(0, shape[0], band):
-        stop = min(start + band, shape[0])
-        rows = slice(start * steps[0], stop * steps[0])
-        parts.append(numbers.read((rows, *rest))[middles].astype(np.int32))
-    return np.concatenate(parts)
