@@ -77,7 +77,7 @@ def test_masks_overlays_and_metrics(folder):
     written = json.loads((out / "metrics.json").read_text())
     assert written["pooled"]["iou/front"] == pytest.approx(0.9)
     assert list(written["images"]) == ["one"]
-    assert summary[2:] == (2, 0, {})
+    assert summary[2:] == (2, 0, {}, {})
     assert not (out / "errors.json").exists()
     assert told[-1] == (2, 2)
     assert told == sorted(told)

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from skimage.measure import regionprops
 
 from microtome.data.stores import create_labels, open_labels, open_source
+from microtome.inference import preview
 from microtome.inference.objects import FoundObjects, ObjectOutputs, found, measure
 from microtome.inference.objects.masks import masks
 from microtome.structures import Classes, Instances, LabelLayers
@@ -356,9 +357,11 @@ def test_what_is_there_is_read_again_joined_and_cleared(shape, tmp_path):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_small_copy_for_pictures(shape, block, steps):
-    instances = objects(shape)
-    small = tuple(s // steps for s in shape)
-    copy = found.sampled(stored(instances), (steps,) * len(shape), small)
-    whole = instances.masks.maps[:, *(slice(steps // 2, steps * s, steps) for s in small)]
+def test_a_small_copy_for_pictures(shape, monkeypatch, steps):
+    monkeypatch.setattr(preview, "ROOM", 700)  # pixels of a map at a time
+    instances, dims = objects(shape), len(shape)
+    size = tuple(s // steps for s in shape)
+    small = preview.Preview(torch.zeros(1, *size), (steps,) * dims, (1.0,) * dims)
+    copy = found.sampled(stored(instances), small)
+    whole = instances.masks.maps[:, *(slice(steps // 2, steps * s, steps) for s in size)]
     assert torch.equal(copy.masks.maps, whole)
