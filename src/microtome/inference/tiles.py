@@ -66,11 +66,16 @@ class TileGrid:
         return (self._at(corner) for corner in product(*self.starts))
 
     def __getitem__(self, number: int) -> Region:
-        corner = []
+        places = zip(self.starts, self.place(number), strict=True)
+        return self._at(tuple(starts[place] for starts, place in places))
+
+    def place(self, number: int) -> Shape:
+        """Which of the starts a tile has, per axis."""
+        places = []
         for starts in reversed(self.starts):
             number, place = divmod(number, len(starts))
-            corner.append(starts[place])
-        return self._at(tuple(reversed(corner)))
+            places.append(place)
+        return tuple(reversed(places))
 
     def touching(self, region: Region) -> list[int]:
         """The numbers of the tiles that share a pixel with `region`, rising."""
