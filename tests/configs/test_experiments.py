@@ -31,6 +31,12 @@ VOLUME_UNET = (
 UNET = (
     "model.segmenter.init_args.backbone.init_args.options={strides: [1, 2, 2], filters: [8, 8, 8]}"
 )
+SMALL_QUERIES = [  # of heads of queries, on a ResNet
+    "model.segmenter.init_args.head.init_args={num_queries: 8, hidden: 32, num_heads: 4, "
+    "encoder_layers: 1, decoder_layers: 2}",
+    "model.segmenter.init_args.backbone.init_args.depth=18",
+    "model.segmenter.init_args.backbone.init_args.width=8",
+]
 
 
 @pytest.fixture
@@ -53,6 +59,8 @@ def layouts(tissue, tmp_path):
             "model.checkpointing=false",
         ],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
+        "mask2former_instance": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
+        "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "nuclei_mask2former": lambda: _single_nuclei(tmp_path),
     }
 
@@ -170,6 +178,18 @@ def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, cap
     assert (out / "metrics.json").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maskdino", "mask2former_instance"])
+def test_recipes_of_objects_take_volumes_too(name, tmp_path):
+    """By the number of axes and other data alone."""
+    words = [word for word in _nuclei(tmp_path) if word != VOLUME_UNET]
+    backbone = "model.segmenter.init_args.backbone.init_args"
+    words += [f"{backbone}.spatial_dims=3", f"{backbone}.in_channels=1", *SMALL_QUERIES]
+    words += ["transforms=volumes", "data.init_args.crops_per_image=1"]
+    assert main(["fit", "--config", name, *words, *QUICK, f"runs={tmp_path / 'runs'}"]) == 0
+    assert (tmp_path / "runs" / name / "checkpoints" / "best.ckpt").exists()
+
+
 HELD_OUT = {"ade20k": "val"}  # it is published without the masks of its test images
 HEAD = "model.segmenter.init_args.head"
 PARTNERS = {  # options that only go together
@@ -177,7 +197,10 @@ PARTNERS = {  # options that only go together
     "loss=ce_dice": ["model/head=dense"],
     "loss=ce_dice_balanced": ["model/head=dense"],
     "metrics=pq": ["model/head=mask2former_tiny", f"{HEAD}.init_args.task=instance"],
+    "model/head=maskdino": ["metrics=pq"],
+    "model/head=maskdino_tiny": ["metrics=pq"],
     "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
+    "model=resnet_maskdino": ["metrics=pq"],
 }
 OPTIONS = [
     (folder.relative_to(PACKAGED).as_posix(), option.stem)
