@@ -12,7 +12,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ..geometry import per_axis
-from ..layers import Norm, conv, drop_path_rates, max_pool
+from ..layers import FrozenNorm, Norm, conv, drop_path_rates, max_pool
 from ..layers import norm as make_norm
 from ..structures import Pyramid, PyramidSpec
 from .family import Family, Weights
@@ -36,15 +36,20 @@ class ResNet(Family):
         depth: 18, 34, 50, 101 or 152 layers; from 50 on, blocks are bottlenecks.
         in_channels: C of the images.
         width: channels of the stem.
-        norm: `batch`, as published weights have it, or `group`, for batches of a few images.
+        norm: `batch`, as published weights have it; `frozen`, the same without learning anything,
+            for detectors; or `group`, for batches of a few images.
+        eps: of frozen norms; 0 for the backbones of torchvision's published detectors.
         strides: of the stem, of its pooling, and from level to level, each one number or one per
             axis; `geometry.proposed_strides` derives them from the spacing.
         drop_path: how often a sample skips a block while training; grows from 0 to this with depth.
         spatial_dims: D.
-        weights: published weights to begin from: torchvision's or MONAI's.
+        weights: published weights to begin from: torchvision's, also within its detectors', or
+            MONAI's.
 
     Raises ValueError for another depth, and unless there are five strides.
     """
+
+    key_map = ((r"^backbone\.body\.", ""),)  # torchvision's detectors
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class ResNet(Family):
         in_channels: int = 3,
         width: int = 64,
         norm: Norm = "batch",
+        eps: float = 1e-5,
         strides: Sequence[int | Sequence[int]] = _STEPS,
         drop_path: float = 0.0,
         spatial_dims: int = 2,
@@ -88,6 +94,9 @@ class ResNet(Family):
         self.layer4 = stage(3, between[2])
         finest = [s * p for s, p in zip(stem, pool, strict=True)]
         self.spec = PyramidSpec.stepped(channels[1:], [finest, *between])
+        for module in self.modules():
+            if isinstance(module, FrozenNorm):
+                module.eps = eps
         self.reset_parameters()
         self.begin(weights)
 

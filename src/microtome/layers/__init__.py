@@ -2,7 +2,18 @@
 
 from .attention import Block
 from .channels import ChannelNorm, ResponseNorm
-from .conv import Norm, conv, conv_block, doubling, group_norm, max_pool, norm, patches, upsampling
+from .conv import (
+    FrozenNorm,
+    Norm,
+    conv,
+    conv_block,
+    doubling,
+    group_norm,
+    max_pool,
+    norm,
+    patches,
+    upsampling,
+)
 from .conv_residual import ConvResidual
 from .deformable import DeformableAttention
 from .deformable_conv import DeformableConv
@@ -10,7 +21,7 @@ from .drop_path import drop_path_rates
 from .mask_unit_attention import MaskUnitBlock
 from .mask_units import rolled, units_of, unrolled
 from .positions import centres, sincos_positions
-from .resize import resize_cubic, resize_maps
+from .resize import every_second, resize_cubic, resize_maps
 from .token_positions import rotary_positions
 
 __all__ = [
@@ -19,6 +30,7 @@ __all__ = [
     "ConvResidual",
     "DeformableAttention",
     "DeformableConv",
+    "FrozenNorm",
     "MaskUnitBlock",
     "Norm",
     "ResponseNorm",
@@ -27,6 +39,7 @@ __all__ = [
     "conv_block",
     "doubling",
     "drop_path_rates",
+    "every_second",
     "group_norm",
     "max_pool",
     "norm",

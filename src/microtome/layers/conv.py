@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..geometry import per_axis
 
-Norm = Literal["group", "batch"]
+Norm = Literal["group", "batch", "frozen"]
 
 _Layers = dict[int, Callable[..., nn.Module]]  # by the number of axes
 _CONV: _Layers = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -75,6 +77,8 @@ def norm(kind: Norm, spatial_dims: int, channels: int) -> nn.Module:
     """Group norm, or batch norm, which Lightning's `sync_batchnorm` joins over processes."""
     if kind == "group":
         return group_norm(channels)
+    if kind == "frozen":
+        return FrozenNorm(channels)
     return _BATCH_NORM[spatial_dims](channels)
 
 
@@ -84,6 +88,31 @@ def group_norm(channels: int) -> nn.GroupNorm:
     At most 32 groups of at least four channels where that divides, so that one pixel is enough.
     """
     return nn.GroupNorm(max(1, gcd(128, channels) // 4), channels)
+
+
+class FrozenNorm(nn.Module):
+    """Batch norm with the statistics and factors of published weights, which stay as they are.
+
+    For detectors, whose batches are too small for statistics of their own.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        for name, value in (("weight", 1.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), value))
+        for name in ("bias", "running_mean"):
+            self.register_buffer(name, torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, *S] -> [B, C, *S]."""
+        parts = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *parts, eps=self.eps)
 
 
 def conv_block(

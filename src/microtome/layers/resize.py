@@ -26,3 +26,8 @@ def resize_cubic(x: Tensor, shape: Sequence[int]) -> Tensor:
             flat = F.interpolate(flat, size=(flat.shape[2], size), mode="bicubic")
             x = flat[:, 0].unflatten(1, lines.shape[1:-1]).movedim(-1, axis)
     return x
+
+
+def every_second(x: Tensor) -> Tensor:
+    """[B, C, *S] -> [B, C, *ceil(S / 2)], the first cell of each two along every axis."""
+    return x[(slice(None), slice(None), *[slice(None, None, 2)] * (x.ndim - 2))]

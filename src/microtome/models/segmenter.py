@@ -23,6 +23,7 @@ from ..necks import Neck
 from ..structures import Classes, DataSample, ImageList, Pyramid, PyramidSpec, Segmentation
 from .card import Facts, model_card
 from .normalising import Kind, Normaliser, check_samples
+from .resize import Resize, resized_image, resized_truth, restored, scaled
 from .saving import first_names, read_folder, write_folder
 from .usage import Image, Usage
 
@@ -45,6 +46,8 @@ class Segmenter(Part):
         normalisation: what is subtracted and divided by, once. `backbone`: the statistics its
             weights were trained with; `zscore` and `percentile`: each source's own; `dataset`: the
             training set's, given by `set_statistics` and saved with the weights.
+        resize: makes every image or tile that large before anything looks at it; results come back
+            at the size it had.
 
     Attributes:
         usage: how `predict` reads and tiles images unless told otherwise.
@@ -57,6 +60,7 @@ class Segmenter(Part):
         classes: Classes,
         neck: MakeNeck | None = None,
         normalisation: Kind = "backbone",
+        resize: Resize | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.classes = backbone, classes.checked()
@@ -65,6 +69,7 @@ class Segmenter(Part):
         self.head = head(self.spec, classes)
         published, in_channels = backbone.normalisation, backbone.in_channels
         self.normaliser = Normaliser(normalisation, published, in_channels)
+        self.resize = None if resize is None else resize.checked()
         usual = {1: "grey", 3: "rgb"}.get(in_channels, "as_is")
         self.usage = Usage.of({"channels": usual})
 
@@ -86,7 +91,7 @@ class Segmenter(Part):
         self.normaliser.set_statistics(mean, std)
 
     def prepare(self, samples: Sequence[DataSample]) -> tuple[ImageList, list[Segmentation] | None]:
-        """Normalise, then pad images and truth to one canvas that backbone and neck can divide.
+        """Normalise, resize, pad images and truth to one canvas that backbone and neck can divide.
 
         Returns the images, and the targets if every sample has a truth.
 
@@ -94,9 +99,21 @@ class Segmenter(Part):
         on images whose white was only measured, and for missing statistics of the data set.
         """
         check_samples(samples, self.backbone.in_channels, self.spec.spatial_dims)
-        spacing = [s.spacing for s in samples]
-        images = ImageList.pad(self.normaliser(samples), self.spec.multiple, spacing)
+        tensors, spacing = self.normaliser(samples), [s.spacing for s in samples]
         truths = [s.truth for s in samples if s.truth is not None]
+        have = [s.shape for s in samples]
+        if self.resize is not None:
+            want = [self.resize.shape(shape) for shape in have]
+            tensors = [resized_image(x, shape) for x, shape in zip(tensors, want, strict=True)]
+            spacing = [scaled(*each) for each in zip(spacing, have, want, strict=True)]
+            truths = [
+                resized_truth(s.truth, shape)
+                for s, shape in zip(samples, want, strict=True)
+                if s.truth is not None
+            ]
+        images = ImageList.pad(tensors, self.spec.multiple, spacing)
+        if self.resize is not None:
+            images = replace(images, sources=torch.tensor(have, device=images.shapes.device))
         if len(truths) < len(samples):
             return images, None
         return images, [t.pad(images.canvas, self.classes.ignore_index) for t in truths]
@@ -119,9 +136,13 @@ class Segmenter(Part):
         return weighted_sum(losses, self.weights)
 
     def decode(self, prediction: Any, images: ImageList) -> list[Segmentation]:
-        """One result per image, at its true shape; decided in float32, autocast or not."""
+        """One result per image, at the shape it came in; decided in float32, autocast or not."""
         with torch.autocast(images.tensor.device.type, enabled=False):
-            return self.head.decode(prediction, images)
+            results = self.head.decode(prediction, images)
+            if images.sources is None:
+                return results
+            shapes = [tuple(shape) for shape in images.sources.tolist()]
+            return [restored(r, shape) for r, shape in zip(results, shapes, strict=True)]
 
     def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
         """Results with scores, on the model's device; no tiles, no gradients."""

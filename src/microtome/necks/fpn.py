@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from ..layers import conv
+from ..layers import conv, every_second
 from ..structures import Pyramid, PyramidSpec
+from ..weights import load_weights, read_state
 from . import Neck, pyramid_of
 
 __all__ = ["FPN"]
+
+PUBLISHED = "backbone.fpn."
 
 
 class FPN(Neck):
@@ -25,8 +29,10 @@ class FPN(Neck):
         levels: which of the backbone's levels go in: indices, finest first; all when None.
         returned: which of these come out; all when None. The finest has to, or it would be useless.
         extra: number of further levels, each of every second cell of the one before.
+        pretrained: a local file or folder of a detector with such a neck in torchvision's layout.
 
-    Raises ValueError for levels that are not there, not finest first, or none.
+    Raises ValueError for levels that are not there, not finest first, or none, and for weights that
+    do not fit.
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class FPN(Neck):
         levels: Sequence[int] | None = None,
         returned: Sequence[int] | None = None,
         extra: int = 0,
+        pretrained: str | None = None,
     ) -> None:
         super().__init__()
         self.levels = _chosen(levels, tuple(range(len(spec.channels))))
@@ -54,6 +61,13 @@ class FPN(Neck):
         strides += [tuple(s * 2 ** (i + 1) for s in strides[-1]) for i in range(extra)]
         self.spec = pyramid_of(out_channels, strides, spec.multiple)
         self.reset_parameters()
+        if pretrained is not None:
+            state = {k: v for k, v in read_state(pretrained).items() if k.startswith(PUBLISHED)}
+            load_weights(self, state, ((PUBLISHED.replace(".", r"\."), ""),), at_least=1)
+
+    def restated(self) -> dict[str, Any]:
+        """Say what was built, not where weights were found: rebuilding needs no file."""
+        return {"pretrained": None}
 
     def reset_parameters(self) -> None:
         """Uniform weights that keep the variance, zero biases."""
@@ -71,13 +85,8 @@ class FPN(Neck):
         out = [merged[self.levels.index(level)] for level in self.returned]
         maps = [block(x) for block, x in zip(self.layer_blocks, out, strict=True)]
         for _ in range(self.extra):
-            maps.append(_every_second(maps[-1]))
+            maps.append(every_second(maps[-1]))
         return tuple(maps)
-
-
-def _every_second(x: Tensor) -> Tensor:
-    """[B, C, *S] -> [B, C, *ceil(S / 2)]."""
-    return x[(slice(None), slice(None), *[slice(None, None, 2)] * (x.ndim - 2))]
 
 
 def _chosen(wanted: Sequence[int] | None, there: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,11 +21,13 @@ class ImageList(TensorTree):
         tensor: [B, C, *canvas], zeros behind each image's true end.
         shapes: [B, D] integers, the true sizes.
         spacing: [B, D] micrometres per pixel, or None when unknown.
+        sources: [B, D] integers, the sizes before images were resized; None when they were not.
     """
 
     tensor: Tensor
     shapes: Tensor
     spacing: Tensor | None = None
+    sources: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tensor)
