@@ -43,8 +43,16 @@ def test_masks_come_from_anywhere(dims):
     assert len(none) == 0 and none.maps.shape == (1, *[12] * dims) and not none.maps.any()
 
 
+def test_masks_of_boxes_are_those_of_the_image(dims):
+    boxes = [(slice(start, start + 5),) * dims for start in (0, 2, 7)]
+    parts = ((box, mask[box]) for box, mask in zip(boxes, squares(dims), strict=True))
+    read = LabelLayers.from_parts(parts, (12,) * dims, IDS)
+    assert read.maps.equal(LabelLayers.from_masks(squares(dims), IDS).maps)
+    assert len(LabelLayers.from_parts([], (3,) * dims)) == 0
+
+
 def test_masks_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"mask 2 is \(3, 2\), the first one \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"mask 2 is \(3, 2\), expected \(2, 2\)"):
         LabelLayers.from_masks([torch.ones(2, 2), torch.ones(3, 2)])
     with pytest.raises(ValueError, match="1 masks but 2 ids"):
         LabelLayers.from_masks([torch.ones(2, 2)], [1, 2])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from ..geometry import Region, Shape, window
+from ..geometry import Region, Shape, extent, window
 from ..ops.masks_to_boxes import masks_to_boxes
 from .bit_masks import BitMasks
 from .indexing import Index, positions
@@ -59,21 +60,43 @@ class LabelLayers(TensorTree):
         """
         masks = masks.tensor if isinstance(masks, BitMasks) else masks
         shape = tuple(masks.shape[1:]) if isinstance(masks, Tensor) else None
+        rest = iter(masks)
+        first = next(rest, None)
+        if first is None and shape is None:
+            raise ValueError("no masks, so no shape: give a tensor [0, *S]")
+        shape = shape or tuple(torch.as_tensor(first).shape)
+        every = rest if first is None else chain([first], rest)
+        return cls.from_parts(((window(shape), mask) for mask in every), shape, ids)
+
+    @classmethod
+    def from_parts(
+        cls,
+        parts: Iterable[tuple[Region, Tensor]],
+        shape: Shape,
+        ids: Sequence[int] | Tensor | None = None,
+    ) -> LabelLayers:
+        """Make layers from masks of boxes that may overlap; the work grows with the boxes.
+
+        Args:
+            parts: N boxes inside the image and the masks [*box] bool in them.
+            shape: *S of the image.
+            ids: [N] the objects' ids; 1…N when not given.
+
+        Raises ValueError for masks that do not fit their boxes, and other numbers of ids.
+        """
         layers: list[Tensor] = []
         count = 0
-        for mask in masks:
+        for region, mask in parts:
             count, inside = count + 1, torch.as_tensor(mask).bool()
-            shape = shape or tuple(inside.shape)
-            if inside.shape != shape:
-                raise ValueError(f"mask {count} is {tuple(inside.shape)}, the first one {shape}")
-            room = (layer for layer in layers if not layer[inside].any())
+            if inside.shape != extent(region):
+                found = f"mask {count} is {tuple(inside.shape)}"
+                raise ValueError(f"{found}, expected {extent(region)}")
+            room = (layer for layer in layers if not layer[region][inside].any())
             layer = next(room, None)
             if layer is None:
                 layer = torch.zeros(shape, dtype=torch.int32, device=inside.device)
                 layers.append(layer)
-            layer[inside] = count
-        if shape is None:
-            raise ValueError("no masks, so no shape: give a tensor [0, *S]")
+            layer[region][inside] = count
         if not layers:
             layers = [torch.zeros(shape, dtype=torch.int32)]
         named = torch.arange(1, count + 1) if ids is None else torch.as_tensor(ids)

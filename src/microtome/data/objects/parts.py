@@ -59,23 +59,10 @@ def rasterised(
 
 
 def layered(parts: Iterable[Part], shape: Shape) -> LabelLayers:
-    """Each object goes into the first layer in which its pixels are free.
-
-    Objects without a pixel are left out.
-    """
-    maps = [np.zeros(shape, np.int32)]
-    ids: list[int] = []
-    for part in parts:
-        if not part.mask.any():
-            continue
-        free = (m for m in maps if not m[part.region][part.mask].any())
-        layer = next(free, None)
-        if layer is None:
-            layer = np.zeros(shape, np.int32)
-            maps.append(layer)
-        ids.append(part.number)
-        layer[part.region][part.mask] = len(ids)
-    return LabelLayers(torch.from_numpy(np.stack(maps)), torch.tensor(ids, dtype=torch.long))
+    """Each object in the first layer in which its pixels are free; none without a pixel."""
+    seen = [part for part in parts if part.mask.any()]
+    masks = ((part.region, torch.from_numpy(part.mask)) for part in seen)
+    return LabelLayers.from_parts(masks, shape, [part.number for part in seen])
 
 
 def covered(parts: Iterable[Part], shape: Shape) -> Mask:
