@@ -242,6 +242,29 @@ def test_blocks_of_maps_add_up():
         overlap_of_maps([(torch.tensor([-1]), torch.tensor([0]))])
 
 
+@pytest.mark.parametrize("at_once", [2, 10_000])
+@pytest.mark.parametrize("shape", [(37, 41), (6, 20, 21)])
+def test_objects_in_several_layers_overlap_as_their_masks_do(shape, at_once, monkeypatch):
+    monkeypatch.setattr("microtome.evaluation.overlap.AT_ONCE", at_once)
+    discs = [blobs(shape, seed) for seed in range(3)]
+    found, true = (
+        LabelLayers.cat([LabelLayers.from_ids(one) for one in parts])
+        for parts in (discs, discs[1:])
+    )
+    ignored = torch.from_numpy(np.random.default_rng(0).random(shape) < 0.2)
+    ours, theirs = (layers.dense().tensor.flatten(1).long() for layers in (found, true))
+    judged = (~ignored).flatten().long()
+    shared = ours * judged @ theirs.T
+    table = overlap(found, true, ignored)
+    assert len(found.maps) == 3 and shared.count_nonzero() > len(true)
+    assert torch.equal(
+        torch.zeros_like(shared).index_put_(tuple(table.pairs.T), table.shared), shared
+    )
+    assert torch.equal(table.found_area, ours @ judged)
+    assert torch.equal(table.true_area, theirs @ judged)
+    assert torch.equal(table.ignored_area, ours @ (1 - judged))
+
+
 def test_mistakes_are_named():
     one, two = torch.eye(3, dtype=torch.int64), torch.eye(4, dtype=torch.int64)
     with pytest.raises(ValueError, match="one shape"):

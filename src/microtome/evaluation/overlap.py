@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..ops.mask_overlap import mask_overlap
 from ..structures import LabelLayers
 
-IGNORED = -1  # stands in a map of the truth where nothing is judged
+PIECE = 32  # pixels of a row that are counted together, where two layers both hold an object
+AT_ONCE = 1 << 14  # pieces
 
 
 class Overlap(NamedTuple):
@@ -57,12 +59,17 @@ def overlap(result: LabelLayers, truth: LabelLayers, ignored: Tensor | None = No
 
     Raises ValueError when the shapes differ.
     """
-    counts = _Counts(len(result), len(truth))
-    for j, true in enumerate(truth.maps.to(torch.int32)):
-        true = true if ignored is None else true.masked_fill(ignored, IGNORED)
-        for i, found in enumerate(result.maps.to(torch.int32)):
-            counts.add(mask_overlap(found, true), first=(i == 0, j == 0))
-    return counts.overlap()
+    shapes = [list(layers.maps.shape[1:]) for layers in (result, truth)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"result and truth: expected one shape, got {shapes[0]} and {shapes[1]}")
+    judged, true, ignored_area = result.maps, truth.maps, _zeros(len(result))
+    if ignored is not None:
+        ignored_area = _Pieces.of(judged.masked_fill(~ignored, 0)).areas(len(result))
+        judged, true = (maps.masked_fill(ignored, 0) for maps in (judged, true))
+    ours, theirs = _Pieces.of(judged), _Pieces.of(true)
+    pairs = ours.pairs(theirs)
+    areas = ours.areas(len(result)), theirs.areas(len(truth)), ignored_area
+    return Overlap(*areas, pairs[:, :2] - 1, pairs[:, 2])
 
 
 def overlap_of_maps(
@@ -84,40 +91,62 @@ def overlap_of_maps(
     true_ids, true = torch.cat([zero, true]).unique(return_inverse=True)
     if min(int(found_ids[0]), int(true_ids[0])) < 0:
         raise ValueError("maps of ids: expected 0 for background and ids above it, got negative")
-    counts = _Counts(len(found_ids) - 1, len(true_ids) - 1)
-    pair, where = (found[1:] * len(true_ids) + true[1:]).unique(return_inverse=True)
-    summed = torch.zeros_like(pair).index_add_(0, where, shared)
-    counts.add((pair // len(true_ids), pair % len(true_ids), summed), first=(True, True))
-    return counts.overlap(), found_ids[1:], true_ids[1:]
+    areas = [
+        _zeros(len(ids)).index_add_(0, part, shared)[1:]
+        for ids, part in ((found_ids, found[1:]), (true_ids, true[1:]))
+    ]
+    pairs = _summed(torch.stack([found[1:], true[1:], shared], 1))
+    shape = areas[0], areas[1], _zeros(len(areas[0]))
+    return Overlap(*shape, pairs[:, :2] - 1, pairs[:, 2]), found_ids[1:], true_ids[1:]
 
 
-class _Counts:
-    """Adds up what `mask_overlap` says of maps holding 0, 1…N and IGNORED, 0, 1…M."""
+class _Pieces(NamedTuple):
+    """Layers cut into short rows of pixels, most of which hold no object in most layers.
 
-    def __init__(self, found: int, true: int) -> None:
-        self.found, self.true = _zeros(2, found + 1), _zeros(true + 1)
-        self.pairs: list[Tensor] = []
+    Attributes:
+        values: [K, C, PIECE] numbers of objects, 0 for background.
+        held: [K, C] bool, where there is an object.
+    """
 
-    def add(self, table: tuple[Tensor, Tensor, Tensor], first: tuple[bool, bool]) -> None:
-        """Add a table of two layers; `first`: whether that of the result, of the truth, is one.
+    values: Tensor
+    held: Tensor
 
-        Areas are taken from tables with the first layer of the other side, so none counts twice.
-        """
-        new_truth, new_found = first
-        found, true, count = (part.cpu() for part in table)
-        judged = true != IGNORED
-        if new_found:
-            self.found[0].index_add_(0, found[judged], count[judged])
-            self.found[1].index_add_(0, found[~judged], count[~judged])
-        if new_truth:
-            self.true.index_add_(0, true[judged], count[judged])
-        both = (found > 0) & (true > 0)
-        self.pairs.append(torch.stack([found, true, count], 1)[both])
+    @classmethod
+    def of(cls, maps: Tensor) -> _Pieces:
+        """Cut maps [K, *S]."""
+        flat = maps.flatten(1)
+        rest = -flat.shape[1] % PIECE
+        values = (pad(flat, (0, rest)) if rest else flat).unflatten(1, (-1, PIECE))
+        return cls(values, values.amax(-1) > 0)
 
-    def overlap(self) -> Overlap:
-        pairs = torch.cat([_zeros(0, 3), *self.pairs])
-        judged, ignored = self.found[:, 1:]
-        return Overlap(judged, self.true[1:], ignored, pairs[:, :2] - 1, pairs[:, 2])
+    def areas(self, count: int) -> Tensor:
+        """[count] pixels of each object."""
+        areas = _zeros(count + 1)
+        for part in self.held.flatten().nonzero()[:, 0].split(AT_ONCE):
+            own = self._take(part)
+            number, _, pixels = (x.cpu() for x in mask_overlap(own, own))
+            areas.index_add_(0, number, pixels)
+        return areas[1:]
+
+    def pairs(self, other: _Pieces) -> Tensor:
+        """[P, 3] two objects that share pixels, and how many."""
+        tables = []
+        for part in (self.held[:, None] & other.held).nonzero().split(AT_ONCE):
+            i, j, c = part.unbind(1)
+            width = self.held.shape[1]
+            table = mask_overlap(self._take(i * width + c), other._take(j * width + c))
+            tables.append(torch.stack(table, 1).cpu())
+        return _summed(torch.cat([_zeros(0, 3), *tables]))
+
+    def _take(self, numbers: Tensor) -> Tensor:
+        return self.values.flatten(0, 1).index_select(0, numbers)
+
+
+def _summed(table: Tensor) -> Tensor:
+    """Add up the rows [P, 3] of each pair of two objects; rows with background are left out."""
+    table = table[(table[:, 0] > 0) & (table[:, 1] > 0)]
+    pairs, where = table[:, :2].unique(dim=0, return_inverse=True)
+    return torch.cat([pairs, _zeros(len(pairs), 1).index_add_(0, where, table[:, 2:])], 1)
 
 
 def _zeros(*shape: int) -> Tensor:
