@@ -37,6 +37,7 @@ SMALL_QUERIES = [  # of heads of queries, on a ResNet
     "model.segmenter.init_args.backbone.init_args.depth=18",
     "model.segmenter.init_args.backbone.init_args.width=8",
 ]
+FEW_QUERIES = "model.segmenter.init_args.head.init_args.num_queries=8"
 
 
 @pytest.fixture
@@ -59,9 +60,11 @@ def layouts(tissue, tmp_path):
             "model.checkpointing=false",
         ],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
+        "lightsheet_unet_watershed": lambda: [*_embryos(tmp_path), VOLUME_UNET],
         "mask2former_instance": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
-        "nuclei_mask2former": lambda: _single_nuclei(tmp_path),
+        "nuclei_mask2former": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
+        "nuclei_unet_watershed": lambda: [*_single_nuclei(tmp_path), UNET],
     }
 
 
@@ -112,7 +115,6 @@ def _embryos(folder):
 def _single_nuclei(folder):
     return [
         f"data.init_args.manifest.folders.images={write_mask_folders(folder, count=8)}",
-        "model.segmenter.init_args.head.init_args.num_queries=8",
         "data.init_args.crops_per_image=1",
         *CROPS,
     ]
@@ -196,6 +198,9 @@ PARTNERS = {  # options that only go together
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
     "loss=ce_dice_balanced": ["model/head=dense"],
+    "model=unet_watershed": ["metrics=pq"],
+    "model=unet_watershed_volume": ["metrics=pq"],
+    "model/head=boundary_watershed": ["metrics=pq"],
     "metrics=pq": ["model/head=mask2former_tiny", f"{HEAD}.init_args.task=instance"],
     "model/head=maskdino": ["metrics=pq"],
     "model/head=maskdino_tiny": ["metrics=pq"],
