@@ -38,6 +38,16 @@ SMALL_QUERIES = [  # of heads of queries, on a ResNet
     "model.segmenter.init_args.backbone.init_args.width=8",
 ]
 FEW_QUERIES = "model.segmenter.init_args.head.init_args.num_queries=8"
+SMALL_REGIONS = [  # of Mask R-CNN
+    "model.segmenter.init_args.head.init_args={hidden: 16, mask_channels: 8, mask_layers: 1, "
+    "box_cells: 3, mask_cells: 4, proposals: [50, 50], regions_judged: 16, max_objects: 20}",
+    "model.segmenter.init_args.neck.init_args={out_channels: 8}",
+]
+SMALL_RESNET = SMALL_QUERIES[1:]
+SMALL_VITDET = [
+    f"model.segmenter.init_args.backbone.init_args.{word}"
+    for word in ("embed_dim=32", "depth=2", "num_heads=2", "groups=2", "grid=4", "window=2")
+]
 
 
 @pytest.fixture
@@ -61,6 +71,12 @@ def layouts(tissue, tmp_path):
         ],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
         "lightsheet_unet_watershed": lambda: [*_embryos(tmp_path), VOLUME_UNET],
+        "mask_rcnn_resnet50_fpn": lambda: [
+            *_single_nuclei(tmp_path),
+            *SMALL_REGIONS,
+            *SMALL_RESNET,
+        ],
+        "mask_rcnn_vitdet": lambda: [*_single_nuclei(tmp_path), *SMALL_REGIONS, *SMALL_VITDET],
         "mask2former_instance": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "nuclei_mask2former": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
@@ -181,12 +197,20 @@ def test_an_experiment_is_fitted_validated_and_used(name, layouts, tmp_path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["maskdino", "mask2former_instance"])
-def test_recipes_of_objects_take_volumes_too(name, tmp_path):
+@pytest.mark.parametrize(
+    "name, small",
+    [
+        ("maskdino", SMALL_QUERIES),
+        ("mask2former_instance", SMALL_QUERIES),
+        ("mask_rcnn_resnet50_fpn", [*SMALL_REGIONS, *SMALL_RESNET]),
+        ("mask_rcnn_vitdet", [*SMALL_REGIONS, *SMALL_VITDET]),
+    ],
+)
+def test_recipes_of_objects_take_volumes_too(name, small, tmp_path):
     """By the number of axes and other data alone."""
     words = [word for word in _nuclei(tmp_path) if word != VOLUME_UNET]
     backbone = "model.segmenter.init_args.backbone.init_args"
-    words += [f"{backbone}.spatial_dims=3", f"{backbone}.in_channels=1", *SMALL_QUERIES]
+    words += [f"{backbone}.spatial_dims=3", f"{backbone}.in_channels=1", *small]
     words += ["transforms=volumes", "data.init_args.crops_per_image=1"]
     assert main(["fit", "--config", name, *words, *QUICK, f"runs={tmp_path / 'runs'}"]) == 0
     assert (tmp_path / "runs" / name / "checkpoints" / "best.ckpt").exists()
@@ -202,10 +226,13 @@ PARTNERS = {  # options that only go together
     "model=unet_watershed_volume": ["metrics=pq"],
     "model/head=boundary_watershed": ["metrics=pq"],
     "metrics=pq": ["model/head=mask2former_tiny", f"{HEAD}.init_args.task=instance"],
+    "model/head=mask_rcnn": ["metrics=pq", "model/neck=fpn"],
     "model/head=maskdino": ["metrics=pq"],
     "model/head=maskdino_tiny": ["metrics=pq"],
     "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
+    "model=resnet_mask_rcnn": ["metrics=pq"],
     "model=resnet_maskdino": ["metrics=pq"],
+    "model=vitdet_mask_rcnn": ["metrics=pq"],
 }
 OPTIONS = [
     (folder.relative_to(PACKAGED).as_posix(), option.stem)
