@@ -32,6 +32,7 @@ BENCHMARKS = (
     "mask2former",
     "backbones",
     "instance_metrics",
+    "instances",
 )
 BY_SIZE = "Milliseconds by size, and the power of the size that they follow:"
 RESULTS = Path(__file__).parent / "results"

@@ -78,3 +78,12 @@ def test_metrics_of_objects_are_those_of_their_peers(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "instance_metrics", "--results", tmp_path]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
     assert len(json.loads((tmp_path / "instance_metrics.json").read_text())["cases"]) == 3
+
+
+@pytest.mark.slow
+def test_mask_rcnn_answers_as_torchvision_does(tmp_path):
+    """Each case checks that before it is timed."""
+    command = [sys.executable, "-m", "benchmarks", "instances", "--results", tmp_path]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
+    report = json.loads((tmp_path / "instances.json").read_text())
+    assert len(report["cases"]) == 8 and len(report["memory"]) == 3
