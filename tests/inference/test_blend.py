@@ -7,14 +7,7 @@ from monai.inferers import sliding_window_inference
 
 from microtome.geometry import per_axis, window
 from microtome.inference import predict, predict_scores
-from microtome.inference.blend import (
-    BlendScores,
-    BlendWhole,
-    blended,
-    gaussian_weights,
-    weight_sums,
-)
-from microtome.inference.decide import highest
+from microtome.inference.blend import BlendScores, blended, gaussian_weights, weight_sums
 from microtome.inference.tiles import TileGrid
 
 
@@ -54,34 +47,24 @@ def test_blend_equals_monais_sliding_window(memory, network, shape, tile, overla
     assert torch.equal(classes[clear].long(), want.argmax(0)[clear])
 
 
-@pytest.mark.parametrize(("shape", "tile", "overlap"), CASES)
-def test_pixels_are_decided_once_as_soon_as_no_tile_can_reach_them(shape, tile, overlap):
-    grid = TileGrid.plan(shape, tile, overlap)
-    hits, later = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape, dtype=torch.int32)
-    found, whole = torch.zeros(shape, dtype=torch.uint8), BlendWhole(grid)
-    for region in grid:
-        later[region] += 1
-
-    def keep(region, classes):
-        hits[region] += 1
-        found[region] = classes
-
-    blend, rng = BlendScores(grid, keep), torch.Generator().manual_seed(0)
-    for number, region in enumerate(grid):
-        scores = torch.rand(3, *grid.tile, generator=rng)
-        whole.add(number, scores.clone())
+def test_rows_are_decided_as_soon_as_no_tile_can_reach_them():
+    seen = []
+    grid = TileGrid.plan((8, 2), (4, 2), 0.5)
+    blend = BlendScores(grid, lambda region, values: seen.append((region[0], values)))
+    for number, tile in enumerate(grid):
+        scores = torch.zeros(2, 4, 2)
+        scores[1] = number  # class 1 wins from the second tile on
         blend.add(number, scores)
-        later[region] -= 1
-        assert torch.equal(hits, (later == 0).int())
+        assert sum(len(values) for _, values in seen) == tile[0].start
     blend.finish()
-    assert torch.equal(found, highest(whole.finish()))  # to the bit: sums have one order
+    assert [r for r, _ in seen] == [slice(0, 2), slice(2, 4), slice(4, 8)]
+    assert torch.equal(torch.cat([v for _, v in seen])[:, 0].long(), torch.tensor([0, 0, *[1] * 6]))
 
 
-def test_memory_is_a_tile_and_overlaps_not_the_image():
-    blend = BlendScores(TileGrid.plan((100_003, 38, 48), (8, 10, 12), 3), lambda *_: None)
-    blend.add(0, torch.zeros(2, 8, 10, 12))
-    held = [tuple(part.shape) for part in (blend._window, *blend._bands)]
-    assert held == [(2, 8, 10, 12), (2, 3, 38, 48), (2, 8, 3, 48)]
+def test_memory_is_a_band_not_the_image():
+    blend = BlendScores(TileGrid.plan((100_000, 4), (8, 4), 0), lambda *_: None)
+    blend.add(0, torch.zeros(3, 8, 4))
+    assert blend.sums.shape == (3, 8, 4)
 
 
 @pytest.mark.parametrize(("shape", "tile", "overlap"), CASES)

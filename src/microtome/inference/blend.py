@@ -1,4 +1,4 @@
-"""Overlapping tiles to one result: a Gaussian-weighted mean of scores, in a moving window.
+"""Overlapping tiles to one result: a Gaussian-weighted mean of scores, in a moving band of rows.
 
 K classes, *S the image's shape. Weights and positions are those of MONAI's sliding window
 (Cardoso et al., 2022), where the idea comes from nnU-Net (Isensee et al., 2021).
@@ -6,10 +6,8 @@ K classes, *S the image's shape. Weights and positions are those of MONAI's slid
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import reduce
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -80,12 +78,11 @@ def weight_sums(grid: TileGrid, weights: Tensor, region: Region) -> Tensor:
         shape = list(total.shape)
         shape[axis] = part.stop - part.start
         wider = total.new_zeros(shape)
-        for start in starts[
-            bisect_right(starts, part.start - size) : bisect_left(starts, part.stop)
-        ]:
+        for start in starts:
             first, last = max(start, part.start), min(start + size, part.stop)
-            here = wider.narrow(axis, first - part.start, last - first)
-            here += total.narrow(axis, first - start, last - first)
+            if first < last:
+                here = wider.narrow(axis, first - part.start, last - first)
+                here += total.narrow(axis, first - start, last - first)
         total = wider
     return total
 
@@ -103,23 +100,21 @@ def _bell(size: int) -> Tensor:
 
 
 class BlendScores:
-    """Adds tiles up; pixels that no later tile can reach are decided at once.
+    """Adds tiles up; rows (along the first axis) that no later tile can reach are decided at once.
 
-    A window of a tile's size moves along the last axis. Of what leaves it, the part that later
-    lines of tiles overlap waits in the band of that axis, and comes back into the window. Memory
-    is K * (a tile, and the overlap of two lines of tiles), whatever the height of the image.
+    Memory is K * tile height * the other axes, whatever the height of the image: the band is a
+    ring, row r of the image lives at r modulo the tile's height.
 
     Args:
         grid: all tiles.
-        sink: receives regions that cover the image, each pixel once, and their classes.
+        sink: receives each region of whole rows, in order and without gaps, and its classes.
     """
 
     def __init__(self, grid: TileGrid, sink: Sink) -> None:
         self.grid, self.sink = grid, sink
         self.weights = gaussian_weights(grid.tile)
-        self.added = 0
-        self._window = torch.zeros(0)
-        self._bands: list[Tensor] = []  # per axis but the last: tiles before it, the image after
+        self.sums: Tensor | None = None
+        self.added = self.flushed = 0
 
     def add(self, number: int, scores: Tensor) -> None:
         """Add the scores [K, *tile] of a tile; all tiles come, in the order of their numbers.
@@ -132,69 +127,40 @@ class BlendScores:
             )
         if number != self.added:
             raise ValueError(f"tile {self.added} is next to be blended, got {number}")
-        if not self.added:
-            self._begin(len(scores))
-        steps = list(map(_steps, self.grid.starts, self.grid.tile, self.grid.place(number)))
-        self._enter([step[0] for step in steps], self.grid[number])
-        self._window.addcmul_(scores, self.weights)
-        self._leave([step[1] for step in steps], self.grid[number])
+        region, height = self.grid[number], self.grid.tile[0]
+        if self.sums is None:
+            self.sums = torch.zeros(len(scores), height, *self.grid.shape[1:])
+        first = region[0].start
+        self._flush(first)
+        for here, there in self._pieces(first, first + height):
+            self.sums[(slice(None), here, *region[1:])].addcmul_(
+                scores[:, there], self.weights[there]
+            )
         self.added += 1
 
     def finish(self) -> None:
-        """Raise ValueError when tiles are missing."""
+        """Decide the remaining rows. Raises ValueError when tiles are missing."""
         if self.added < len(self.grid):
             raise ValueError(f"{self.added} of {len(self.grid)} tiles were blended")
+        self._flush(self.grid.shape[0])
 
-    def _begin(self, classes: int) -> None:
-        tile, shape = self.grid.tile, self.grid.shape
-        self._window = torch.empty(classes, *tile)
-        for axis, starts in enumerate(self.grid.starts[:-1]):
-            most = max((tile[axis] - (b - a) for a, b in pairwise(starts)), default=0)
-            band = (*tile[:axis], max(0, most), *shape[axis + 1 :])
-            self._bands.append(torch.empty(classes, *band))
+    def _flush(self, until: int) -> None:
+        """Decide rows up to `until` and clear their place in the ring."""
+        start, sums = self.flushed, self.sums
+        assert sums is not None
+        for here, there in self._pieces(start, until):
+            rows = slice(start + there.start, start + there.stop)
+            region = (rows, *window(self.grid.shape[1:]))
+            total = weight_sums(self.grid, self.weights, region)
+            self.sink(region, highest(sums[:, here].div_(total)))
+            sums[:, here] = 0
+        self.flushed = until
 
-    def _enter(self, known: list[int], region: Region) -> None:
-        """Move the window: what earlier tiles gave here is kept or comes back, the rest is 0."""
-        sums, size = self._window, self.grid.tile[-1]
-        if known[-1]:
-            kept = sums[..., size - known[-1] :]
-            sums[..., : known[-1]] = kept.clone() if 2 * known[-1] > size else kept
-        new = list(map(slice, self.grid.tile))
-        new[-1] = slice(known[-1], size)
-        for axis in reversed(range(len(self._bands))):
-            back = [*new[:axis], slice(0, known[axis]), *new[axis + 1 :]]
-            sums[(slice(None), *back)] = self._bands[axis][self._waiting(axis, back, region)]
-            new[axis] = slice(known[axis], self.grid.tile[axis])
-        sums[(slice(None), *new)] = 0
-
-    def _leave(self, final: list[int], region: Region) -> None:
-        """Decide what no later tile reaches; keep what leaves the window before that."""
-        left = list(map(slice, self.grid.tile))
-        left[-1] = slice(0, final[-1])
-        for axis in reversed(range(len(self._bands))):
-            tile = self.grid.tile[axis]
-            open_ = [*left[:axis], slice(final[axis], tile), *left[axis + 1 :]]
-            there = [*left[:axis], slice(0, tile - final[axis]), *left[axis + 1 :]]
-            place = self._waiting(axis, there, region)
-            self._bands[axis][place] = self._window[(slice(None), *open_)]
-            left[axis] = slice(0, final[axis])
-        decided = tuple(
-            slice(part.start, part.start + end) for part, end in zip(region, final, strict=True)
-        )
-        sums = self._window[(slice(None), *left)]
-        total = weight_sums(self.grid, self.weights, decided)
-        self.sink(decided, highest(sums.div_(total)))
-
-    def _waiting(self, axis: int, part: list[slice], region: Region) -> tuple[slice, ...]:
-        """Where a part of the window lies in the band of an axis."""
-        after = zip(part[axis + 1 :], region[axis + 1 :], strict=True)
-        moved = (slice(p.start + r.start, p.stop + r.start) for p, r in after)
-        return (slice(None), *part[: axis + 1], *moved)
-
-
-def _steps(starts: Sequence[int], size: int, place: int) -> tuple[int, int]:
-    """Pixels that a tile shares with the one before it, and those before the next one."""
-    start = starts[place]
-    known = max(0, starts[place - 1] + size - start) if place else 0
-    final = min(size, starts[place + 1] - start) if place + 1 < len(starts) else size
-    return known, final
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+        """Where rows `start:stop` lie in the ring, and the same rows counted from `start`."""
+        at, height = start, self.grid.tile[0]
+        while at < stop:
+            place = at % height
+            count = min(stop - at, height - place)
+            yield slice(place, place + count), slice(at - start, at - start + count)
+            at += count

@@ -66,16 +66,11 @@ class TileGrid:
         return (self._at(corner) for corner in product(*self.starts))
 
     def __getitem__(self, number: int) -> Region:
-        places = zip(self.starts, self.place(number), strict=True)
-        return self._at(tuple(starts[place] for starts, place in places))
-
-    def place(self, number: int) -> Shape:
-        """Which of the starts a tile has, per axis."""
-        places = []
+        corner = []
         for starts in reversed(self.starts):
             number, place = divmod(number, len(starts))
-            places.append(place)
-        return tuple(reversed(places))
+            corner.append(starts[place])
+        return self._at(tuple(reversed(corner)))
 
     def touching(self, region: Region) -> list[int]:
         """The numbers of the tiles that share a pixel with `region`, rising."""
