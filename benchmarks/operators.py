@@ -33,6 +33,7 @@ def cases() -> Iterator[Case]:
     yield _attention_in_one_cell()
     for shape, channels in (((64, 64), 128), ((16, 16, 16), 64)):
         yield from _convolution(shape, channels)
+    yield _convolution_far_away((64, 64), 128)
     yield from _convolution_of_torchvision((64, 64), 128)
 
 
@@ -97,6 +98,24 @@ def _attention_in_one_cell() -> Case:
 
 def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
     arguments = convolution_arguments(shape, channels)
+    name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels"
+    read = _reads(arguments[2], len(shape), 16)
+    yield from _both_ways(name, arguments, *of_convolution(), "reference", read)
+
+
+def _convolution_far_away(shape: tuple[int, ...], channels: int) -> Case:
+    """The worst case: offsets of heavy tails, of which many end beyond the border."""
+    value, offsets, modulation = convolution_arguments(shape, channels)
+    random = torch.Generator().manual_seed(1)
+    offsets = offsets / torch.rand(offsets.shape, generator=random).clamp(min=1e-3)
+    name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels, heavy tails"
+    read = _reads(modulation, len(shape), 16)
+    arguments = [value, offsets, modulation]
+    return list(_both_ways(name, arguments, *of_convolution(), "reference", read))[1]
+
+
+def of_convolution() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Ours, and plain PyTorch; kernels of 3."""
 
     def ours(*args: Tensor) -> Tensor:
         return deform_conv(*args, 3, padding=1)
@@ -105,18 +124,14 @@ def _convolution(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
         with using(deform_conv="reference"):
             return deform_conv(*args, 3, padding=1)
 
-    name = f"deform_conv {'x'.join(map(str, shape))}, {channels} channels"
-    read = _reads(arguments[2], len(shape), 16)
-    yield from _both_ways(name, arguments, ours, reference, "reference", read)
+    return ours, reference
 
 
 def _convolution_of_torchvision(shape: tuple[int, ...], channels: int) -> Iterator[Case]:
     """Equal work: its convolution of each channel by itself, with ones; its layout for it."""
     arguments = convolution_arguments(shape, channels)
     ones = torch.ones(channels, 1, 3, 3)
-
-    def ours(*args: Tensor) -> Tensor:
-        return deform_conv(*args, 3, padding=1)
+    ours, _ = of_convolution()
 
     def theirs(value: Tensor, offsets: Tensor, modulation: Tensor) -> Tensor:
         return deform_conv2d(value, offsets, ones, padding=1, mask=modulation)
