@@ -60,6 +60,33 @@ def test_crops_around_classes_show_each_as_often(dims):
     assert 5 <= sum(half) <= 40
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_class_of_few_images_is_drawn_more_often_in_them(dims):
+    """Class 1 in 5 of 100 images, class 2 in 95: nineteen of twenty crops show class 1."""
+    aim = Aim(classes=1.0, over="dataset", shown=(10**9, 5, 95))
+    found = [1 in out.truth.classes.unique() for out in drawn(aim, lonely(dims), 120)]
+    assert 105 <= sum(found) < 120
+    again = [1 in out.truth.classes.unique() for out in drawn(aim, lonely(dims), 120)]
+    assert again == found
+    with pytest.raises(ValueError, match="need `shown`"):
+        drawn(Aim(classes=1.0, over="dataset"), lonely(dims), 1)
+
+
+def test_images_of_each_class_are_counted_before_training():
+    data = DataModule(
+        SyntheticTissue(4, size=32),
+        SyntheticTissue(1, size=32),
+        crop=16,
+        aim=Aim(classes=0.5, over="dataset"),
+        workers=0,
+        batch_size=2,
+    )
+    samples = next(iter(data.train_dataloader()))
+    (crop,) = data.splits["train"].transforms
+    assert crop.aim.shown == data.inspect().splits["train"].occurs[:-1] != ()
+    assert len(samples) == 2
+
+
 def test_without_a_target_crops_go_anywhere():
     bare = DataSample(torch.zeros(1, 20, 20), Segmentation(torch.full((20, 20), 255)), meta={})
     for aim in (Aim(objects=1.0), Aim(classes=1.0)):

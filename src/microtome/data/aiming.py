@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,11 @@ class Aim:
 
     Args:
         objects: share of crops around an object, drawn evenly among those of the image.
-        classes: share of crops around a class, drawn evenly among those that the image shows.
+        classes: share of crops around a class, drawn among those that the image shows.
+        over: what classes are balanced over. `image`: all that an image shows are drawn as often.
+            `dataset`: each as often as few training images show it, so that a class of one image
+            in ten gets most of the crops around classes in the images that have it.
+        shown: how many training images show each class, for `dataset`; counted when not given.
         least_visible: the share of an object that must be in the crop; of one with less its pixels
             are not judged. At 0 it stays an object as long as a pixel of it is left.
 
@@ -35,11 +40,18 @@ class Aim:
     objects: float = 0.0
     classes: float = 0.0
     least_visible: float = 0.0
+    over: Literal["image", "dataset"] = "image"
+    shown: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shares = (self.objects, self.classes, self.least_visible)
         if min(shares) < 0 or max(shares) > 1 or self.objects + self.classes > 1:
             raise ValueError(f"aim: expected shares from 0 to 1, together at most 1, got {self}")
+
+    @property
+    def counts(self) -> bool:
+        """Whether it must know how many images show each class, and does not yet."""
+        return self.classes > 0 and self.over == "dataset" and not self.shown
 
     @property
     def asks(self) -> bool:
@@ -62,12 +74,31 @@ class Aim:
         if lot < self.objects:
             pixel = _of_an_object(truth, rng)
         elif lot < self.objects + self.classes:
-            pixel = _of_a_class(truth, rng, ignore_index)
+            pixel = self._of_a_class(truth, rng, ignore_index)
         if pixel is None:
             return anywhere(shape, size, rng)
         room = np.maximum(np.array(shape) - size, 0)
         lowest = np.maximum(pixel - np.array(size) + 1, 0)
         return _whole(rng.integers(np.minimum(lowest, room), np.minimum(pixel, room) + 1))
+
+    def _of_a_class(
+        self, truth: Segmentation | None, rng: np.random.Generator, ignore_index: int
+    ) -> Pixel | None:
+        """A pixel of a class."""
+        if self.counts:
+            raise ValueError("aim: classes over the data set need `shown`, images of each class")
+        if truth is None or truth.classes is None:
+            return None
+        here = torch.unique(truth.classes)
+        here = here[here != ignore_index]
+        if len(here) == 0:
+            return None
+        if self.over == "image":
+            chosen = here[rng.integers(len(here))]
+        else:
+            rarity = [1 / max(1, self.shown[int(label)]) for label in here]
+            chosen = here[np.searchsorted(np.cumsum(rarity), rng.random() * sum(rarity))]
+        return _one_of(truth.classes == int(chosen), rng)
 
     def truth(self, truth: Segmentation, region: Region, ignore_index: int) -> Segmentation:
         """The truth in a window; objects of which too little is left are not judged."""
@@ -113,19 +144,6 @@ def _of_an_object(truth: Segmentation | None, rng: np.random.Generator) -> Pixel
         return None
     number = int(rng.integers(1, len(objects) + 1))
     return _one_of((objects.masks.maps == number).any(0), rng)
-
-
-def _of_a_class(
-    truth: Segmentation | None, rng: np.random.Generator, ignore_index: int
-) -> Pixel | None:
-    """A pixel of a class."""
-    if truth is None or truth.classes is None:
-        return None
-    shown = torch.unique(truth.classes)
-    shown = shown[shown != ignore_index]
-    if len(shown) == 0:
-        return None
-    return _one_of(truth.classes == int(shown[rng.integers(len(shown))]), rng)
 
 
 def _one_of(mask: Tensor, rng: np.random.Generator) -> Pixel | None:

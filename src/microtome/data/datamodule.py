@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,8 +74,8 @@ class DataModule(L.LightningDataModule):
             if not len(data):
                 raise ValueError(f"the {name} split is empty")
         resized = () if resize is None else (Resize(resize),)
-        cropped = () if crop is None else (RandomCrop(crop, scales, aim),)
-        train.transforms = (*train.transforms, *resized, *cropped, *transforms)
+        self._cropped = () if crop is None else (RandomCrop(crop, scales, aim),)
+        train.transforms = (*train.transforms, *resized, *self._cropped, *transforms)
         train.seed = seed
         self.splits = {"train": train, "val": val} | ({} if test is None else {"test": test})
         self.batch_size: int | Literal["auto"] = batch_size
@@ -93,6 +94,10 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled crops; the last incomplete batch waits for another epoch's order."""
         data = self.splits["train"]
+        for crop in self._cropped:
+            if crop.aim.counts:
+                occurs = self.inspect().splits["train"].occurs
+                crop.aim = replace(crop.aim, shown=occurs[:-1])
         batch = 1 if self.batch_size == "auto" else min(self.batch_size, self.crops)
         options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
         return ResumableLoader(
