@@ -15,8 +15,6 @@ from microtome.data.records import ManifestError
 from microtome.data.stores import ImageReadError
 from real_layouts import discs, write_coco, write_qupath
 
-HUGE = (70_000, 2**24 + 1, 2**24 + 3, 2**31 - 5)  # 16 bits hold none, float32 only the first
-
 
 def test_coco_with_gaps_in_ids_a_crowd_and_overlaps(tmp_path):
     write_coco(tmp_path, count=4)

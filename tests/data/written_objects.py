@@ -30,6 +30,3 @@ def saved(path, values):
     else:
         tifffile.imwrite(path, values, photometric="minisblack")
     return path
-
-
-# ── layouts ──────────────────────────────────────────────────────────────────────────────────────
