@@ -225,7 +225,7 @@ def test_overlaps_go_to_the_better_object_and_copies_are_dropped():
 
 def test_nothing_found_is_an_empty_result():
     head, maps, images = setting(PLANE, "instance")
-    head.min_score = 1.1
+    head.deciding = head.deciding._replace(min_score=1.1)
     for result in head.eval().decode(head(maps, images), images):
         assert len(result.instances) == 0 and result.instances.masks.maps.eq(0).all()
 
@@ -243,7 +243,9 @@ def test_defaults_are_the_papers():
 @pytest.mark.parametrize(
     "classes, options, message",
     [
-        (CLASSES, {"task": "panoptic"}, "`semantic` or `instance`, got 'panoptic'"),
+        (CLASSES, {"task": "amodal"}, "`semantic`, `instance` or `panoptic`, got 'amodal'"),
+        (CLASSES, {"task": "panoptic"}, "of no class that it is a thing"),
+        (CLASSES, {"mask_threshold": 1.0, "min_visible": 1.0}, "mask_threshold.*; min_visible"),
         (CLASSES, {"num_queries": 0, "decoder_layers": 0}, "num_queries 0, decoder_layers 0"),
         (CLASSES, {"hidden": 30, "num_heads": 4}, "4 heads do not divide 30"),
         (CLASSES, {"weights": {"focal": 1.0}}, r"unknown losses \['focal'\]"),
@@ -259,7 +261,7 @@ def test_impossible_heads_are_refused(classes, options, message):
     "task, target, message",
     [
         ("semantic", Segmentation(), "task semantic: expected targets with `classes`"),
-        ("instance", Segmentation(), "task instance: expected targets with `instances`"),
+        ("instance", Segmentation(), "expected targets with `instances`"),
         ("semantic", Segmentation(torch.full((64, 64), 7)), r"classes \[7\]; expected 0 to 2"),
     ],
 )

@@ -6,6 +6,7 @@ from monai.losses import DiceLoss
 
 from microtome.losses.masks import (
     PointSampling,
+    _MaskLosses,
     choose_uncertain,
     class_loss,
     draw_points,
@@ -22,6 +23,14 @@ def test_dice_and_entropy_are_those_of_others():
     torch.testing.assert_close(dice, expected(logits[:, None], truth[:, None].float())[:, 0, 0])
     bce = torch.nn.BCEWithLogitsLoss(reduction="none")(logits, truth.float())
     torch.testing.assert_close(entropy, bce.mean(1))
+
+
+def test_gradients_are_right_and_have_gradients():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 7, dtype=torch.float64, generator=generator).requires_grad_()
+    truth = torch.rand(3, 7, generator=generator) > 0.5
+    assert torch.autograd.gradcheck(lambda x: _MaskLosses.apply(x, truth), logits)
+    assert torch.autograd.gradgradcheck(lambda x: _MaskLosses.apply(x, truth), logits)
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (4, 6, 5)])

@@ -5,16 +5,22 @@ R masks, E channels, P points, D axes, *S the shape of the features.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..losses.masks import PointSampling, choose_uncertain, draw_points, mask_losses
-from ..losses.matching import mask_costs
+from ..losses.matching import ObjectPoints, mask_costs
 from ..ops.point_sample import point_sample
 from .mask_targets import MaskTargets
+
+LOGITS_AT_ONCE = 2**22  # mask logits that are held at a time, 16 MB
+LOGITS_KEPT = 2**26  # judged logits of an image that are kept for the way back, 9 bytes for each
 
 
 class JudgedPoints(NamedTuple):
@@ -39,36 +45,64 @@ class JudgedPoints(NamedTuple):
         cls, truth: MaskTargets, sampling: PointSampling, points: Tensor | None = None
     ) -> JudgedPoints:
         """Draw points where the truth is known, unless `points` [P, D] are given to draw from."""
-        count, chosen, candidates = sampling.counts(int(truth.valid_mask.sum()))
+        count, chosen, candidates = sampling.counts(truth.judged)
         if points is None:
             points = draw_points(truth.valid_mask, candidates + count - chosen)
         return cls(points, truth.values(points), count, chosen, candidates)
 
-    def costs(self, embeddings: Tensor, features: Tensor, ids: Tensor) -> list[tuple[Tensor, ...]]:
+    def costs(
+        self, embeddings: Tensor, features: Tensor, ids: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Terms [Q, N] of matching `embeddings` [L, Q, E] and objects `ids` [N], layer by layer."""
-        points, values = self.points[: self.matching], self.values[:, : self.matching]
-        sampled = point_sample(features[None], points[None])[0]  # [E, P]
-        return [mask_costs(of_layer @ sampled, values, ids) for of_layer in embeddings]
+        points = self.points[: self.matching]
+        objects = ObjectPoints.of(self.values[:, : self.matching], ids)
+        sampled = point_sample(features[None], points[None])[0].T  # [P, E]
+        for of_layer in embeddings:
+            some = of_layer.split(_at_once(len(points)))
+            # the product in the order in which the costs read it
+            terms = (mask_costs((sampled @ e.T).T, objects) for e in some)
+            entropies, dices = zip(*terms, strict=True)
+            yield torch.cat(entropies), torch.cat(dices)
 
     def losses(self, embeddings: Tensor, features: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and Dice of masks [R, E] of objects `ids` [R], summed over the masks."""
+        """Cross-entropy and Dice of masks [R, E] of objects `ids` [R], summed over the masks.
+
+        A few masks at a time. Of very many nothing is kept: the way back computes them again.
+        """
+        judge = self._some_losses
+        if len(ids) * self.matching > LOGITS_KEPT:
+            judge = partial(checkpoint, judge, use_reentrant=False, preserve_rng_state=False)
+        at_once = _at_once(len(self.points))
+        some = zip(embeddings.split(at_once), ids.split(at_once), strict=True)
+        sums = [torch.stack(judge(masks, features, of_masks)) for masks, of_masks in some]
+        entropy, dice = torch.stack(sums).sum(0)
+        return entropy, dice
+
+    def _some_losses(
+        self, embeddings: Tensor, features: Tensor, ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
         logits = _logits_at(self.points, embeddings, features)
         columns = choose_uncertain(logits.detach(), self.chosen, self.candidates)
-        is_object = (self.values[:, columns] == ids[:, None]).any(0)
-        judged = logits.gather(1, columns), is_object
-        # recomputed on the way back: holds these two only
-        entropy, dice = checkpoint(mask_losses, *judged, use_reentrant=False)
+        is_object = (self.values[:, None] == ids[:, None]).any(0)  # [R, P]
+        entropy, dice = mask_losses(_Picked.apply(logits, columns), is_object.gather(1, columns))
         return entropy.sum(), dice.sum()
 
 
-def known_only(features: Tensor, valid_mask: Tensor) -> Tensor:
+def _at_once(points: int) -> int:
+    """How many masks are held at so many points, in whole shares of threads."""
+    return max(64, LOGITS_AT_ONCE // max(1, points) // 64 * 64)
+
+
+def known_only(features: Tensor, truth: MaskTargets) -> Tensor:
     """Zero where a cell of [E, *S] holds ignored pixels only, as beyond the image's border.
 
     Points on the last judged pixels would otherwise see, between the centres of two cells, what is
     predicted where nothing is known.
     """
-    shape = features.shape[1:]
-    share = F.interpolate(valid_mask[None, None].float(), shape, mode="area")[0]
+    if truth.judged == truth.valid_mask.numel():
+        return features
+    known = truth.valid_mask[None, None].float()
+    share = F.interpolate(known, features.shape[1:], mode="area")[0]
     return features.where(share > 0, 0.0)
 
 
@@ -81,3 +115,18 @@ def _logits_at(points: Tensor, embeddings: Tensor, features: Tensor) -> Tensor:
         return embeddings @ point_sample(features[None], points[None])[0]
     masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
     return point_sample(masks[None], points[None])[0]
+
+
+class _Picked(torch.autograd.Function):
+    """`gather` of columns, each once, which keeps their numbers; PyTorch's keeps all logits."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, columns: Tensor) -> Tensor:
+        ctx.save_for_backward(columns)
+        ctx.shape = logits.shape
+        return logits.gather(1, columns)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (columns,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.shape).scatter(1, columns.long(), grad), None

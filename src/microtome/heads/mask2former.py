@@ -28,14 +28,17 @@ class Mask2Former(MaskClassification):
     Args:
         spec: what the backbone or neck returns; one level or more.
         classes: the class table.
-        task: `semantic` or `instance`.
+        task: `semantic`, `instance` or `panoptic`.
         num_queries: the most masks an image can have; more objects than that are not learnt.
         hidden: channels of everything inside.
         encoder_layers: of the pixel decoder.
         decoder_layers: of masked attention.
         num_heads: of all attention; they divide `hidden`.
         num_points: at which a mask is judged.
-        min_score: objects below are not decoded (task `instance`).
+        min_score: objects below are not decoded; of no meaning in task `semantic`, as the next two.
+        mask_threshold: the probability from which a pixel belongs to an object's mask.
+        min_visible: objects are dropped of whose mask better ones leave this part or less; None for
+            0.5, and for 0.8 in task `panoptic`.
         weights: of the losses `class` (2), `mask` (5) and `dice` (5).
         pretrained: a local file or folder of a published Mask2Former, as transformers writes it.
             What depends on the classes or on the backbone's channels and differs stays random,
@@ -58,11 +61,21 @@ class Mask2Former(MaskClassification):
         num_heads: int = 8,
         num_points: int = 12544,
         min_score: float = 0.5,
+        mask_threshold: float = 0.5,
+        min_visible: float | None = None,
         weights: Mapping[str, float] | None = None,
         pretrained: str | None = None,
     ) -> None:
         sampling = PointSampling(num_points)
-        super().__init__(classes, task, weights=weights, sampling=sampling, min_score=min_score)
+        super().__init__(
+            classes,
+            task,
+            weights=weights,
+            sampling=sampling,
+            min_score=min_score,
+            mask_threshold=mask_threshold,
+            min_visible=min_visible,
+        )
         _check(
             {"num_queries": num_queries, "decoder_layers": decoder_layers, "num_points": num_points}
         )

@@ -11,26 +11,27 @@ E channels, R matched masks, P points, *S the shape of the features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from ..losses import checked_weights
 from ..losses.masks import PointSampling, class_loss
-from ..losses.matching import assign, class_cost
+from ..losses.matching import assign_layers, class_cost, total_cost
 from ..structures import Classes, ImageList, Segmentation
 from . import Head, Targets
 from .judged_points import JudgedPoints, known_only
-from .mask_decoding import Queries, found_objects, semantic_scores
+from .mask_decoding import Deciding, Queries, found_objects, semantic_scores
 from .mask_targets import MaskTargets, Task
 from .mean_count import mean_count
+from .panoptic_decoding import panoptic
 
 __all__ = ["MaskClassification", "MaskPrediction"]
 
 WEIGHTS = {"class": 2.0, "mask": 5.0, "dice": 5.0}
-_LOGITS_AT_ONCE = 2**23  # mask logits that are held at a time, 32 MB
+VISIBLE = 0.5, 0.8  # min_visible of objects alone, and, as published, in a panoptic task
 
 
 class MaskPrediction(NamedTuple):
@@ -64,14 +65,18 @@ class MaskClassification(Head[MaskPrediction]):
 
     Args:
         classes: the class table.
-        task: `semantic`, one mask per class in the image, or `instance`, one per object.
+        task: `semantic`, one mask per class in the image; `instance`, one per object; or
+            `panoptic`, one per object of the classes that are things and one per other class.
         weights: of the losses `class`, `mask` and `dice`, and of the same terms in the matching.
         sampling: at how many points masks are judged, and where.
         no_object: the weight of queries without an object in the loss `class`.
         min_score: objects below are not decoded.
+        mask_threshold: the probability from which a pixel belongs to an object's mask.
+        min_visible: objects are dropped of whose mask better ones leave this part or less; None for
+            0.5, and for 0.8 in a panoptic task.
 
-    Raises ValueError for an unknown task, unknown losses, and classes that do not exclude each
-    other in a semantic task.
+    Raises ValueError for an unknown task, unknown losses, thresholds that cannot be, classes that
+    do not exclude each other in a semantic or panoptic task, and without things in the latter.
     """
 
     def __init__(
@@ -83,16 +88,26 @@ class MaskClassification(Head[MaskPrediction]):
         sampling: PointSampling | None = None,
         no_object: float = 0.1,
         min_score: float = 0.5,
+        mask_threshold: float = 0.5,
+        min_visible: float | None = None,
     ) -> None:
         super().__init__()
-        if task not in ("semantic", "instance"):
-            raise ValueError(f"task is `semantic` or `instance`, got {task!r}")
-        if task == "semantic" and not classes.exclusive:
-            raise ValueError("task semantic gives each pixel one class: `exclusive: true` classes")
+        if task not in get_args(Task):
+            raise ValueError(f"task is `semantic`, `instance` or `panoptic`, got {task!r}")
+        if task != "instance" and not classes.exclusive:
+            raise ValueError(f"task {task} gives each pixel one class: `exclusive: true` classes")
+        if task == "panoptic" and not any(classes.things):
+            raise ValueError(
+                "task panoptic: the class table says of no class that it is a thing, whose objects "
+                "are counted; state `things`, or take task semantic"
+            )
         self.classes, self.task = classes.checked(), task
         self.weights = checked_weights(weights, WEIGHTS)
         self.sampling = sampling or PointSampling()
-        self.no_object, self.min_score = no_object, min_score
+        self.no_object = no_object
+        if min_visible is None:
+            min_visible = VISIBLE[task == "panoptic"]
+        self.deciding = Deciding(min_score, mask_threshold, min_visible).checked()
         self.scored = task == "semantic"
 
     def losses(
@@ -116,11 +131,19 @@ class MaskClassification(Head[MaskPrediction]):
         """
         device = prediction.features.device
         truths = [MaskTargets.of(t, self.task, self.classes) for t in targets]
-        judged = [bool(t.valid_mask.any()) for t in truths]
+        judged = [t.judged > 0 for t in truths]
+        given: Sequence[Tensor | None] = points or [None] * len(truths)
         with torch.autocast(device.type, enabled=False):
             images = [
-                self._match(prediction, index, truth, None if points is None else points[index])
-                for index, truth in enumerate(truths)
+                self._match(*each)
+                for each in zip(
+                    prediction.class_logits.unbind(1),
+                    prediction.embeddings.unbind(1),
+                    prediction.features.unbind(),
+                    truths,
+                    given,
+                    strict=True,
+                )
             ]
             objects = sum(len(t.ids) for t in truths)
             count = mean_count(objects, device, self.training)
@@ -135,7 +158,10 @@ class MaskClassification(Head[MaskPrediction]):
             }
 
     def decode(self, prediction: MaskPrediction, images: ImageList) -> list[Segmentation]:
-        """Class scores [K, *S] of each image, or its objects, from the last layer."""
+        """Class scores [K, *S] of each image, its objects, or classes and objects (panoptic).
+
+        From the last layer.
+        """
         results = []
         for index, shape in enumerate(images.shapes.tolist()):
             queries = Queries(
@@ -146,47 +172,43 @@ class MaskClassification(Head[MaskPrediction]):
             if self.task == "semantic":
                 scores = semantic_scores(queries, images.canvas, shape)
                 results.append(Segmentation(scores=scores))
-            else:
+            elif self.task == "instance":
                 probs = queries.class_logits.float().softmax(-1)[:, :-1]
-                objects = found_objects(queries, probs, images.canvas, shape, self.min_score)
+                objects = found_objects(queries, probs, images.canvas, shape, self.deciding)
                 results.append(Segmentation(instances=objects))
+            else:
+                where = images.canvas, shape
+                results.append(panoptic(queries, self.classes, *where, self.deciding))
         return results
 
     def _match(
-        self, prediction: MaskPrediction, index: int, truth: MaskTargets, points: Tensor | None
+        self,
+        classes: Tensor,
+        embeddings: Tensor,
+        features: Tensor,
+        truth: MaskTargets,
+        points: Tensor | None,
     ) -> Matched:
-        classes = prediction.class_logits[:, index].float()
-        embeddings = prediction.embeddings[:, index].float()
-        features = known_only(prediction.features[index].float(), truth.valid_mask)
+        """One image: [L, Q, K + 1], [L, Q, E], [E, *S]."""
+        embeddings, features = embeddings.float(), known_only(features.float(), truth)
         judged = JudgedPoints.of(truth, self.sampling, points)
-        mask_terms = judged.costs(embeddings.detach(), features.detach(), truth.ids)
-        layers, queries, objects = self._assign(classes.detach(), mask_terms, truth.labels)
+        with torch.no_grad():
+            mask_terms = judged.costs(embeddings, features, truth.ids)
+            layers, queries, objects = self._assign(classes, mask_terms, truth.labels)
         labels = torch.full(classes.shape[:2], self.classes.num_classes, device=classes.device)
         labels[layers, queries] = truth.labels[objects]
-        at_once = max(16, _LOGITS_AT_ONCE // max(1, len(judged.points)) // 16 * 16)  # whole vectors
-        some = zip(
-            embeddings[layers, queries].split(at_once),
-            truth.ids[objects].split(at_once),
-            strict=True,
-        )
-        sums = [judged.losses(of_mask, features, ids) for of_mask, ids in some]
-        mask, dice = torch.stack([torch.stack(pair) for pair in sums]).sum(0)
-        return Matched(labels, mask, dice)
+        sums = judged.losses(embeddings[layers, queries], features, truth.ids[objects])
+        return Matched(labels, *sums)
 
     def _assign(
-        self, class_logits: Tensor, mask_terms: Sequence[tuple[Tensor, ...]], labels: Tensor
+        self,
+        class_logits: Tensor,
+        mask_terms: Iterable[tuple[Tensor, Tensor]],
+        labels: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Match every layer on its own: indices [R] of layers, queries and objects."""
-        costs = torch.stack(
-            [
-                torch.stack([class_cost(logits, labels), *terms])
-                for logits, terms in zip(class_logits, mask_terms, strict=True)
-            ]
-        ).cpu()  # one wait for all
-        pairs = [
-            assign(dict(zip(WEIGHTS, layer, strict=True)), self.weights) for layer in costs.unbind()
-        ]
-        layers = torch.cat([torch.full_like(q, layer) for layer, (q, _) in enumerate(pairs)])
-        queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
-        device = class_logits.device
-        return layers.to(device), queries.to(device), objects.to(device)
+        costs = []
+        for logits, terms in zip(class_logits, mask_terms, strict=True):
+            named = dict(zip(WEIGHTS, (class_cost(logits, labels), *terms), strict=True))
+            costs.append(total_cost(named, self.weights))
+        return assign_layers(costs, tuple(WEIGHTS))

@@ -5,7 +5,8 @@ Q queries, K classes, E channels, *S the shape of the features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,37 @@ from ..structures import Boxes, Instances, LabelLayers
 
 CHUNK = 16  # masks that are held at full size
 NOTHING = 1e-8  # what every class is given, so that a pixel nobody claims has scores too
-OVERLAP = 0.5  # an object of which less than this is left uncovered is a second copy
+
+
+class Deciding(NamedTuple):
+    """When a mask is an object, and which pixels are its own.
+
+    Attributes:
+        min_score: objects below are dropped.
+        mask_threshold: the probability from which a pixel belongs to a mask, above 0 and below 1.
+        min_visible: the part of its mask, 0…1, that must be left to an object by better ones; one
+            of which less is left is a second copy, or a guess about what is covered.
+    """
+
+    min_score: float
+    mask_threshold: float = 0.5
+    min_visible: float = 0.5
+
+    @property
+    def level(self) -> float:
+        """The logit of `mask_threshold`."""
+        return log(self.mask_threshold / (1 - self.mask_threshold))
+
+    def checked(self) -> Deciding:
+        """Return itself, or raise ValueError listing what is impossible."""
+        wrong = []
+        if not 0 < self.mask_threshold < 1:
+            wrong.append(f"mask_threshold is above 0 and below 1, got {self.mask_threshold}")
+        if not 0 <= self.min_visible < 1:
+            wrong.append(f"min_visible is at least 0 and below 1, got {self.min_visible}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class Queries(NamedTuple):
@@ -56,45 +87,51 @@ def found_objects(
     probs: Tensor,
     canvas: Sequence[int],
     shape: Sequence[int],
-    min_score: float,
+    deciding: Deciding,
 ) -> Instances:
     """Objects with scores, best first, in one map without overlaps.
 
     The score is the class's probability, of `probs` [Q, K], times the mean probability within the
     mask. Queries are sifted by class before any mask is made large. A pixel belongs to the best
-    object that claims it; objects that are half covered by better ones are dropped.
+    object that claims it; objects that are covered too much by better ones are dropped.
     """
+    min_score, level = deciding.min_score, deciding.level
     classes, labels = probs.max(-1)
     rows = (classes >= min_score).nonzero().flatten()
-    scores = _mask_scores(queries, rows, canvas, shape) * classes[rows]
+    masks = queries.full_masks(rows, canvas, shape)
+    scores = _mask_scores(masks, level, classes[rows])
     order = scores.argsort(descending=True, stable=True)
     order = order[scores[order] >= max(min_score, torch.finfo().tiny)]
     painted = torch.zeros(*shape, dtype=torch.int32, device=classes.device)
-    kept = _paint(painted, queries.full_masks(rows[order], canvas, shape))
-    chosen = order[kept]
-    masks = LabelLayers(painted[None], torch.arange(1, len(chosen) + 1, device=classes.device))
-    boxes = Boxes(masks.boxes())
-    return Instances(labels[rows[chosen]], boxes, scores[chosen], masks)
+    inside = (
+        one > level for some in queries.full_masks(rows[order], canvas, shape) for one in some
+    )
+    chosen = order[_paint(painted, inside, deciding.min_visible)]
+    return painted_objects(painted, labels[rows[chosen]], scores[chosen])
 
 
-def _mask_scores(
-    queries: Queries, rows: Tensor, canvas: Sequence[int], shape: Sequence[int]
-) -> Tensor:
-    """Mean probability within each mask, 0 for an empty one."""
-    scores = [queries.embeddings.new_zeros(0, dtype=torch.float32)]
-    for logits in queries.full_masks(rows, canvas, shape):
+def painted_objects(painted: Tensor, labels: Tensor, scores: Tensor) -> Instances:
+    """Objects 1…N of one map [*S] int32, with their labels and scores [N]."""
+    masks = LabelLayers(painted[None], torch.arange(1, len(labels) + 1, device=painted.device))
+    return Instances(labels, Boxes(masks.boxes()), scores, masks)
+
+
+def _mask_scores(masks: Iterable[Tensor], level: float, classes: Tensor) -> Tensor:
+    """Mean probability within each mask, 0 for an empty one, times that of the class [N]."""
+    scores = [classes.new_zeros(0)]
+    for logits in masks:
         flat = logits.flatten(1)
-        inside = flat > 0
+        inside = flat > level
         scores.append((flat.sigmoid() * inside).sum(1) / inside.sum(1).clamp(min=1))
-    return torch.cat(scores)
+    return torch.cat(scores) * classes
 
 
-def _paint(painted: Tensor, masks: Iterator[Tensor]) -> list[int]:
+def _paint(painted: Tensor, masks: Iterable[Tensor], min_visible: float) -> list[int]:
     """Paint masks, best first, as 1…N where nothing is yet; return the indices of those painted."""
     kept: list[int] = []
-    for index, mask in enumerate(one > 0 for some in masks for one in some):
+    for index, mask in enumerate(masks):
         free = mask & (painted == 0)
-        if free.sum() > OVERLAP * mask.sum():
+        if free.sum() > min_visible * mask.sum():
             kept.append(index)
             painted[free] = len(kept)
     return kept

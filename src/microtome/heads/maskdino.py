@@ -11,7 +11,7 @@ from torch import Tensor
 from ..losses.masks import PointSampling
 from ..structures import Classes, ImageList, Pyramid, PyramidSpec, Segmentation
 from . import Head, Targets
-from .mask_decoding import Queries, found_objects
+from .mask_decoding import Deciding, Queries, found_objects
 from .mask_targets import MaskTargets
 from .maskdino_decoder import BoxDecoder, BoxMaskPrediction
 from .maskdino_denoising import Known
@@ -73,7 +73,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
         counts = {"num_queries": num_queries, "decoder_layers": decoder_layers}
         _check({**counts, "num_points": num_points}, num_denoising, noise)
         self.classes, self.weights = classes.checked(), all_weights(weights)
-        self.sampling, self.min_score = PointSampling(num_points), min_score
+        self.sampling, self.deciding = PointSampling(num_points), Deciding(min_score)
         self.num_denoising = num_denoising
         self.pixels = DeformablePixelDecoder(
             spec, hidden, encoder_layers, num_heads=num_heads, ffn=4 * hidden
@@ -152,7 +152,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
             last = [part[-1, index] for part in prediction.found]
             queries = Queries(last[0], last[1], prediction.features[index])
             probs = last[0].float().sigmoid()
-            objects = found_objects(queries, probs, images.canvas, shape, self.min_score)
+            objects = found_objects(queries, probs, images.canvas, shape, self.deciding)
             results.append(Segmentation(instances=objects))
         return results
 

@@ -16,7 +16,7 @@ from ..losses import checked_weights
 from ..losses.boxes import box_costs, box_losses
 from ..losses.focal import focal_cost, focal_losses
 from ..losses.masks import PointSampling
-from ..losses.matching import assign
+from ..losses.matching import assign_layers, total_cost
 from .judged_points import JudgedPoints, known_only
 from .mask_targets import MaskTargets
 from .maskdino_decoder import Answers
@@ -25,7 +25,6 @@ from .maskdino_targets import object_boxes
 
 TERMS = {"class": 4.0, "mask": 5.0, "dice": 5.0, "box": 5.0, "giou": 2.0}
 PARTS = ("", "proposed_", "denoised_")  # of the decoder's layers, the selection, the noisy queries
-_LOGITS_AT_ONCE = 2**22  # mask logits that are held at a time, 16 MB
 
 
 class Scene(NamedTuple):
@@ -46,7 +45,7 @@ class Scene(NamedTuple):
         points: Tensor | None,
     ) -> Scene:
         """Points are drawn unless given; `shape` [D] is the image's."""
-        features = known_only(features.float(), truth.valid_mask)
+        features = known_only(features.float(), truth)
         judged = JudgedPoints.of(truth, sampling, points)
         return cls(truth, object_boxes(truth, shape), judged, features)
 
@@ -65,7 +64,7 @@ def found_losses(
     Raises FloatingPointError when a term of the matching cost is not finite.
     """
     device = answers.boxes.device
-    counted = torch.tensor([[bool(s.truth.valid_mask.any())] for s in scenes], device=device)
+    counted = torch.tensor([[s.truth.judged > 0] for s in scenes], device=device)
     labels, sums = [], []
     for index, scene in enumerate(scenes):
         its = _of_image(answers, index)
@@ -120,26 +119,18 @@ def _pairs(
     with torch.no_grad():
         masks = scene.points.costs(answers.embeddings, scene.features, truth.ids)
         layers = zip(answers.class_logits, masks, answers.boxes, strict=True)
-        costs = torch.stack(
-            [
-                torch.stack([focal_cost(c, truth.labels), *m, *box_costs(b, scene.boxes)])
-                for c, m, b in layers
-            ]
-        ).cpu()  # one wait for all
-    pairs = [assign(dict(zip(TERMS, layer, strict=True)), weights) for layer in costs.unbind()]
-    layer = torch.cat([torch.full_like(q, index) for index, (q, _) in enumerate(pairs)])
-    queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
-    device = answers.boxes.device
-    return (layer.to(device), queries.to(device)), objects.to(device)
+        costs = []
+        for c, m, b in layers:
+            terms = focal_cost(c, truth.labels), *m, *box_costs(b, scene.boxes)
+            costs.append(total_cost(dict(zip(TERMS, terms, strict=True)), weights))
+    layer, queries, objects = assign_layers(costs, tuple(TERMS))
+    return (layer, queries), objects
 
 
 def _sums(
     embeddings: Tensor, boxes: Tensor, ids: Tensor, targets: Tensor, scene: Scene
 ) -> dict[str, Tensor]:
     """Of R queries with their objects' ids [R] and boxes [R, 2D]."""
-    at_once = max(16, _LOGITS_AT_ONCE // max(1, len(scene.points.points)))
-    some = zip(embeddings.split(at_once), ids.split(at_once), strict=True)
-    masks = [scene.points.losses(of_mask, scene.features, its) for of_mask, its in some]
-    mask, dice = torch.stack([torch.stack(pair) for pair in masks]).sum(0)
+    mask, dice = scene.points.losses(embeddings, scene.features, ids)
     apart, unlike = box_losses(boxes, targets)
     return {"mask": mask, "dice": dice, "box": apart.sum(), "giou": unlike.sum()}

@@ -6,7 +6,7 @@ R matched masks, P points, Q queries, K classes. All are computed in float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,16 +56,20 @@ def choose_uncertain(logits: Tensor, chosen: int, candidates: int) -> Tensor:
     """Choose the points at which each mask is judged.
 
     Args:
-        logits: [R, candidates + others] mask logits.
+        logits: [R, candidates + others] mask logits, float32.
         chosen: how many of the candidates, those with the logit nearest to zero, are taken.
         candidates: how many columns are candidates; the others are all taken.
 
     Returns:
-        [R, chosen + others] indices of columns.
+        [R, chosen + others] int32 indices of columns.
     """
-    uncertain = logits[:, :candidates].abs().topk(chosen, dim=1, largest=False, sorted=False)
-    others = torch.arange(candidates, logits.shape[1], device=logits.device)
-    return torch.cat([uncertain.indices, others.expand(len(logits), -1)], 1)
+    # the bits of positive floats are in the order of their values, and integers sort faster
+    distance = logits[:, :candidates].abs().view(torch.int32)
+    uncertain = distance.topk(chosen, dim=1, largest=False, sorted=False).indices.int()
+    others = torch.arange(
+        candidates, logits.shape[1], dtype=torch.int32, device=logits.device
+    ).expand(len(logits), -1)
+    return torch.cat([uncertain, others], 1)
 
 
 def mask_losses(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,11 +82,36 @@ def mask_losses(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two [R]: the mean cross-entropy over the points, and 1 - (2|P∩T| + 1) / (|P| + |T| + 1).
     """
-    logits, target = logits.float(), truth.float()
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
-    probs = logits.sigmoid()
-    shared, total = (probs * target).sum(1), probs.sum(1) + target.sum(1)
-    return entropy, 1 - (2 * shared + 1) / (total + 1)
+    entropy, dice = _MaskLosses.apply(logits.float(), truth)
+    return entropy, dice
+
+
+class _MaskLosses(torch.autograd.Function):
+    """Keeps logits and truth only; PyTorch's would keep five tensors of their size."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(logits, truth)
+        target = truth.to(logits.dtype)
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
+        shared, total = _overlap(logits.sigmoid(), target)
+        return entropy, 1 - (2 * shared + 1) / (total + 1)
+
+    @staticmethod
+    def backward(ctx: Any, by_entropy: Tensor, by_dice: Tensor) -> tuple[Tensor, None]:
+        logits, truth = ctx.saved_tensors
+        probs, target = logits.sigmoid(), truth.to(logits.dtype)
+        shared, total = _overlap(probs, target)
+        by_overlap = by_dice / (total + 1)  # of 2 x shared; times the Dice coefficient, of total
+        by_total = by_overlap * (2 * shared + 1) / (total + 1)
+        by_probs = by_total[:, None] - 2 * by_overlap[:, None] * target
+        by_mean = by_entropy[:, None] / max(1, logits.shape[1])
+        return by_mean * (probs - target) + by_probs * probs * (1 - probs), None
+
+
+def _overlap(probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """[R] |P∩T| and |P| + |T|."""
+    return (probs * target).sum(1), probs.sum(1) + target.sum(1)
 
 
 def class_loss(

@@ -1,13 +1,14 @@
 """Which query answers for which object: Hungarian matching on masks that are known at points.
 
-Q queries, N objects, P points, K layers of the truth's integer maps (one unless objects overlap).
-The truth at the points is an integer per layer and point, so memory is P x (Q + a chunk of N) and
-never N x *S.
+Q queries, N objects, P points, K layers of the truth's integer maps (one unless objects overlap),
+T terms of the cost. The truth at the points is an integer per layer and point; a dense N x P or
+N x *S is never made, and the time does not grow with Q x N x P.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,57 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 256  # objects whose truth at the points is held at once
+
+class ObjectPoints(NamedTuple):
+    """Which points lie in which of N objects.
+
+    Attributes:
+        points: [K x P] numbers of points, object by object; those in none of them come last.
+        ends: [N + 2] where each object's points begin, and where the last group ends.
+    """
+
+    points: Tensor
+    ends: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, ids: Tensor) -> ObjectPoints:
+        """From maps at points [K, P] and the value [N] that means an object, which differ.
+
+        An object has a point in one layer at most.
+        """
+        flat = values.flatten()
+        groups = torch.full_like(flat, len(ids), dtype=torch.int64)
+        if len(ids):
+            known, rank = ids.sort()
+            at = torch.searchsorted(known, flat).clamp(max=len(ids) - 1)
+            groups = rank[at].where(known[at] == flat, groups)
+        ordered, points = groups.sort(stable=True)
+        borders = torch.arange(len(ids) + 2, device=values.device)
+        return cls(points % max(1, values.shape[1]), torch.searchsorted(ordered, borders))
+
+    @property
+    def counts(self) -> Tensor:
+        """[N] points of each object."""
+        return self.ends.diff()[:-1]
+
+    def sums(self, rows: Tensor) -> Tensor:
+        """Add up rows [P, Q] over the points of each object: [N, Q]."""
+        if not len(self.points):
+            return rows.new_zeros(len(self.ends) - 2, rows.shape[1])
+        bags: Tensor = F.embedding_bag(
+            self.points, rows, self.ends, mode="sum", include_last_offset=True
+        )
+        return bags[:-1]
+
+
+class Cost(NamedTuple):
+    """What pairing costs: total [..., Q, N], and how many values of a term are not finite [..., T].
+
+    Small enough to be kept for all layers until one transfer brings them where they are solved.
+    """
+
+    total: Tensor
+    wrong: Tensor
 
 
 def class_cost(class_logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,52 +74,65 @@ def class_cost(class_logits: Tensor, labels: Tensor) -> Tensor:
     return -class_logits.float().softmax(-1)[:, labels]
 
 
-def mask_costs(logits: Tensor, values: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+def mask_costs(logits: Tensor, objects: ObjectPoints) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and Dice loss of every query's mask with every object's.
 
     Args:
         logits: [Q, P] mask logits at the points.
-        values: [K, P] integers, the truth's maps at the points.
-        ids: [N] the value in the maps that means this object.
+        objects: which of them lie in which of the N objects.
 
     Returns:
         Two [Q, N]: the mean cross-entropy over the points, and 1 - (2|P∩T| + 1) / (|P| + |T| + 1).
     """
-    logits = logits.float()
-    probs, softplus = logits.sigmoid(), F.softplus(logits).mean(1, keepdim=True)
-    entropies, dices = [logits.new_zeros(len(logits), 0)], [logits.new_zeros(len(logits), 0)]
-    for some in ids.split(CHUNK):
-        truth = (values[None] == some[:, None, None]).any(1).float()  # [n, P]
-        entropies.append(softplus - logits @ truth.T / max(1, logits.shape[1]))
-        total = probs.sum(1, keepdim=True) + truth.sum(1)
-        dices.append(1 - (2 * probs @ truth.T + 1) / (total + 1))
-    return torch.cat(entropies, 1), torch.cat(dices, 1)
+    rows = logits.float().T.contiguous()  # [P, Q]
+    probs = rows.sigmoid()
+    entropy = F.softplus(rows).mean(0) - objects.sums(rows) / max(1, len(rows))  # [N, Q]
+    total = probs.sum(0) + objects.counts[:, None]
+    return entropy.T, (1 - (2 * objects.sums(probs) + 1) / (total + 1)).T
 
 
-def assign(costs: Mapping[str, Tensor], weights: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+def total_cost(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Cost:
+    """Sum terms [Q, N] by their weights."""
+    total = torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum(0)
+    return Cost(total, torch.stack([(~t.isfinite()).sum() for t in terms.values()]))
+
+
+def assign(cost: Cost, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Pair queries and objects at the least total cost (Kuhn, 1955), one to one.
 
     Args:
-        costs: terms [Q, N] by name.
-        weights: a factor for each term.
+        cost: of pairs [Q, N].
+        names: of its terms.
 
     Returns:
-        Indices of queries and of objects, both [min(Q, N)], on the costs' device.
+        Indices of queries and of objects, both [min(Q, N)], on the cost's device.
 
     Raises FloatingPointError naming the terms that are not finite.
     """
-    terms = {name: cost.detach().cpu().numpy() for name, cost in costs.items()}
+    size = cost.total.numel()
     wrong = [
-        f"{name} ({(~np.isfinite(term)).sum()} of {term.size} values)"
-        for name, term in terms.items()
-        if not np.isfinite(term).all()
+        f"{name} ({count} of {size} values)"
+        for name, count in zip(names, cost.wrong.tolist(), strict=True)
+        if count
     ]
     if wrong:
         raise FloatingPointError(
             f"matching: the cost is not finite in {', '.join(wrong)}; the training diverged "
             "(lower the learning rate, clip gradients) or an image holds NaN or infinities"
         )
-    total = sum(weights[name] * term.astype(np.float64) for name, term in terms.items())
-    pairs = np.stack(linear_sum_assignment(total))
-    queries, objects = torch.from_numpy(pairs).to(next(iter(costs.values())).device)
+    pairs = np.stack(linear_sum_assignment(cost.total.detach().cpu().numpy()))
+    queries, objects = torch.from_numpy(pairs).to(cost.total.device)
     return queries, objects
+
+
+def assign_layers(costs: Sequence[Cost], names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pair in every layer on its own, after one transfer: indices [R] of layers, queries, objects.
+
+    Raises what `assign` raises.
+    """
+    device = costs[0].total.device
+    total, wrong = (torch.stack(parts).cpu() for parts in zip(*costs, strict=True))
+    pairs = [assign(Cost(*layer), names) for layer in zip(total, wrong, strict=True)]
+    layers = torch.cat([torch.full_like(q, layer) for layer, (q, _) in enumerate(pairs)])
+    queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
+    return layers.to(device), queries.to(device), objects.to(device)

@@ -1,0 +1,92 @@
+"""Masks judged at points: the same whatever is held and kept, and how much is kept."""
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from microtome.heads import judged_points
+from microtome.heads.judged_points import JudgedPoints, known_only
+from microtome.heads.mask_targets import MaskTargets
+from microtome.losses.masks import PointSampling, choose_uncertain
+
+MASKS, CHANNELS = 150, 8
+SAMPLING = PointSampling(400)
+
+
+def scene(shape=(40, 48), stride=2):
+    """Truth of 30 objects in columns, and leaves: embeddings [R, E], features [E, *S], ids [R]."""
+    generator = torch.Generator().manual_seed(0)
+    ids = (torch.arange(shape[-1]) * 30 // shape[-1]).expand(*shape) + 1
+    numbers = torch.arange(1, 31)
+    valid = torch.ones(shape, dtype=torch.bool)
+    truth = MaskTargets(ids[None], numbers, torch.zeros(30).long(), valid, valid.numel())
+    coarse = [s // stride for s in shape]
+    embeddings = torch.randn(MASKS, CHANNELS, generator=generator).requires_grad_()
+    features = torch.randn(CHANNELS, *coarse, generator=generator).requires_grad_()
+    return truth, embeddings, features, numbers.repeat(MASKS // 30)
+
+
+def answered(shape):
+    """Losses and their gradients."""
+    truth, *leaves, ids = scene(shape)
+    torch.manual_seed(0)
+    judged = JudgedPoints.of(truth, SAMPLING)
+    losses = judged.losses(*leaves, ids)
+    return (*losses, *torch.autograd.grad(losses[0] + 3 * losses[1], leaves))
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (4, 20, 40)])
+@pytest.mark.parametrize("name", ["LOGITS_AT_ONCE", "LOGITS_KEPT"])
+def test_what_is_held_and_kept_changes_nothing(name, shape, monkeypatch):
+    expected = answered(shape)
+    monkeypatch.setattr(judged_points, name, 1)
+    torch.testing.assert_close(answered(shape), expected)
+
+
+def test_the_gradients_are_those_of_plain_pytorch():
+    truth, embeddings, features, ids = scene()
+    torch.manual_seed(0)
+    judged = JudgedPoints.of(truth, SAMPLING)
+    logits = judged_points._logits_at(judged.points, embeddings, features)
+    columns = choose_uncertain(logits.detach(), judged.chosen, judged.candidates).long()
+    target = (judged.values[0] == ids[:, None]).gather(1, columns).float()
+    picked = logits.gather(1, columns)
+    probs = picked.sigmoid()
+    entropy = torch.nn.functional.binary_cross_entropy(probs, target) * MASKS
+    shared, total = (probs * target).sum(1), (probs + target).sum(1)
+    dice = (1 - (2 * shared + 1) / (total + 1)).sum()
+    expected = torch.autograd.grad(entropy + 3 * dice, (embeddings, features))
+    torch.testing.assert_close(answered((40, 48)), (entropy, dice, *expected))
+
+
+@pytest.mark.parametrize("most, bound", [(2**26, 9 * 400 + 4 * 480), (1, 0)])
+def test_little_is_kept_of_a_mask(most, bound, monkeypatch):
+    """Nine bytes for each judged point, and nothing of masks beyond the limit.
+
+    Sampling in plain PyTorch also keeps the mask on the grid of the features.
+    """
+    monkeypatch.setattr(judged_points, "LOGITS_KEPT", most)
+    truth, embeddings, features, ids = scene()
+    judged = JudgedPoints.of(truth, SAMPLING)
+    kept = {}
+
+    def keep(x):
+        storage = x.untyped_storage()
+        kept[storage.data_ptr()] = storage  # held, so that no other gets its place
+        return x
+
+    with saved_tensors_hooks(keep, lambda x: x):
+        losses = judged.losses(embeddings, features, ids)
+    size = sum(storage.nbytes() for storage in kept.values())
+    given = sum(x.nbytes for x in (embeddings, features, ids, *judged[:2]))
+    assert size <= MASKS * (bound + 8) + 3 * given, (size, given)
+    sum(losses).backward()
+    assert embeddings.grad.ne(0).any() and features.grad.ne(0).any()
+
+
+def test_features_are_kept_where_all_is_known():
+    truth, _, features, _ = scene()
+    assert known_only(features, truth) is features
+    truth.valid_mask[:4] = False
+    some = known_only(features, truth._replace(judged=int(truth.valid_mask.sum())))
+    assert some[:, :2].eq(0).all() and some[:, 2:].equal(features[:, 2:])
