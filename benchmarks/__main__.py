@@ -33,6 +33,7 @@ BENCHMARKS = (
     "backbones",
     "instance_metrics",
     "instances",
+    "finetuning",
 )
 BY_SIZE = "Milliseconds by size, and the power of the size that they follow:"
 RESULTS = Path(__file__).parent / "results"

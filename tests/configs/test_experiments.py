@@ -81,7 +81,21 @@ def layouts(tissue, tmp_path):
         "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "nuclei_mask2former": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
         "nuclei_unet_watershed": lambda: [*_single_nuclei(tmp_path), UNET],
+        "pfm_linear": lambda: _foundation(tissue, "vit"),
+        "pfm_lora_upernet": lambda: _foundation(tissue, "vit"),
+        "pfm_mask2former": lambda: [
+            *_foundation(tissue, "vit.init_args.vit"),
+            "model.segmenter.init_args.backbone.init_args.num_heads=4",
+            "model/head=mask2former_tiny",
+        ],
     }
+
+
+def _foundation(tissue, vit):
+    options = "{depth: 4, embed_dim: 48, num_heads: 4}"
+    place = f"model.segmenter.init_args.backbone.init_args.{vit}.init_args"
+    crops = [*CROPS, "data.init_args.crops_per_image=1"]
+    return [f"data.init_args.manifest={tissue}", *crops, f"{place}.options={options}"]
 
 
 def _scenes(folder):

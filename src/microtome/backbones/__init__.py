@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..blueprint import Part
 from ..structures import Pyramid, PyramidSpec
@@ -60,6 +60,11 @@ class Backbone(Part):
     def named_weights(self) -> Mapping[str, str] | None:
         """None where a checkpoint has to hold the weights."""
         return None
+
+    @property
+    def named_keys(self) -> frozenset[str]:
+        """The names in its state whose values that file holds, and training does not change."""
+        return frozenset(self.state_dict())
 
     def refill(self, path: Path) -> None:
         """Load the file that `named_weights` named.
@@ -117,6 +122,14 @@ class TokenBackbone(Backbone):
     @abstractmethod
     def run(self, tokens: Tokens, start: int, stop: int, attn_mask: Tensor | None = None) -> Tokens:
         """Apply blocks `start` to `stop` (half-open)."""
+
+    @abstractmethod
+    def normed(self, tokens: Tokens) -> Tensor:
+        """Apply the final norm to all tokens: [B, prefix + N, C]."""
+
+    @abstractmethod
+    def last(self, blocks: int) -> list[nn.Module]:
+        """The last blocks, and the final norm: what is trained where the rest is frozen."""
 
     @abstractmethod
     def to_map(self, tokens: Tokens) -> Tensor:

@@ -74,9 +74,18 @@ class PretrainedViT(PublishedBackbone, TokenBackbone):
             x = self.vit.blocks[index](x, **more)
         return tokens._replace(x=x)
 
+    def normed(self, tokens: Tokens) -> Tensor:
+        """Apply the final norm to all tokens."""
+        x: Tensor = self.vit.norm(tokens.x)
+        return x
+
+    def last(self, blocks: int) -> list[nn.Module]:
+        """The last blocks, and the final norm."""
+        return [*self.vit.blocks[self.depth - blocks :], self.vit.norm]
+
     def to_map(self, tokens: Tokens) -> Tensor:
         """Final norm, prefix off: [B, C, *grid], zeros where tokens were dropped."""
-        return on_grid(tokens._replace(x=self.vit.norm(tokens.x)))
+        return on_grid(tokens._replace(x=self.normed(tokens)))
 
     def _placed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Patches [B, *grid, C] as tokens [B, prefix + N, C], and their rotary positions."""

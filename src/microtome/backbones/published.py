@@ -25,6 +25,7 @@ from ..files import sha256
 from ..weights import State, load_weights, read_state, weights_file
 from . import Normalisation
 from .licences import UNKNOWN, licence_of
+from .low_rank import plain_names
 
 Options = Mapping[str, Any]
 Config = dict[str, Any]  # timm's pretrained_cfg
@@ -108,9 +109,9 @@ class Published(NamedTuple):
         if self.weights in (NONE, HUB):
             return
         state = _with_stem(self._read(outline), first_convolutions(outline), in_channels)
-        own = {_flat(key): key for key in model.state_dict()}
+        own = {_flat(plain): key for plain, key in plain_names(model.state_dict()).items()}
         named = {own.get(_flat(k), k): v for k, v in state.items()}
-        report = load_weights(model, named, at_least=1.0)
+        report = load_weights(model, named, at_least=1.0, only=own.values())
         if self.convert and report.unused:
             raise ValueError(f"{self.weights}: more than {self.architecture} has; {report}")
         log.info("%s: %s", self.weights, report)

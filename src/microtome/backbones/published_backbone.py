@@ -91,10 +91,21 @@ class PublishedBackbone(Backbone):
     @property
     def named_weights(self) -> dict[str, str] | None:
         """Frozen weights that a file holds, by `name`, `sha256` and `path`."""
-        if not self.is_frozen or self.found.weights in (NONE, HUB):
+        if self.found.weights in (NONE, HUB) or all(p.requires_grad for p in self.parameters()):
             return None
         path = str(weights_file(self.found.weights).absolute())
         return {"name": self.origin["name"], "sha256": self.origin["sha256"], "path": path}
+
+    @property
+    def named_keys(self) -> frozenset[str]:
+        """All names where everything is frozen, else those of frozen parameters.
+
+        Running statistics change as soon as anything is trained.
+        """
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        if not trained:
+            return frozenset(self.state_dict())
+        return frozenset(name for name, _ in self.named_parameters()) - trained
 
     def refill(self, path: Path) -> None:
         """Load the file again that the weights came from.

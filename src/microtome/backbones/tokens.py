@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from . import Tokens
+from . import TokenBackbone, Tokens
 
 
 def check_divides(multiple: Sequence[int], image: Tensor) -> None:
@@ -16,6 +16,15 @@ def check_divides(multiple: Sequence[int], image: Tensor) -> None:
         raise ValueError(
             f"image of {[*shape]} pixels, expected a multiple of {[*multiple]}: pad it, as "
             "ImageList.pad does"
+        )
+
+
+def check_one_batch(vit: TokenBackbone) -> None:
+    """Raise ValueError for models that see each channel as an image of its own."""
+    if vit.spec.channels != (vit.embed_dim,):
+        raise ValueError(
+            f"tokens of {vit.embed_dim} channels make a map of {vit.spec.channels[0]}: this model "
+            "looks at each channel alone, so nothing can work on its tokens; use its map"
         )
 
 

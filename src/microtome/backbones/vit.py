@@ -176,9 +176,20 @@ class ViT(Family, TokenBackbone):
                 x = self.residuals[str(index)](x.mT.unflatten(2, tokens.grid)).flatten(2).mT
         return tokens._replace(x=x)
 
+    def normed(self, tokens: Tokens) -> Tensor:
+        """Apply the final norm to all tokens."""
+        x: Tensor = self.norm(tokens.x)
+        return x
+
+    def last(self, blocks: int) -> list[nn.Module]:
+        """The last blocks, the bottlenecks after them, and the final norm."""
+        begin = self.depth - blocks
+        after = [part for i, part in self.residuals.items() if int(i) >= begin]
+        return [*self.blocks[begin:], *after, self.norm]
+
     def to_map(self, tokens: Tokens) -> Tensor:
         """Final norm, registers off: [B, C, *grid], zeros where tokens were dropped."""
-        return on_grid(tokens._replace(x=self.norm(tokens.x)))
+        return on_grid(tokens._replace(x=self.normed(tokens)))
 
     def _placed(self, x: Tensor) -> Tensor:
         """Patches [B, C, *grid] as tokens [B, N, C], with the positions that are added."""

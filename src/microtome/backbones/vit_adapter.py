@@ -14,6 +14,7 @@ from ..structures import Pyramid, PyramidSpec
 from . import Backbone, TokenBackbone, Tokens
 from .interaction import Extractor, Injector, to_maps, to_sequence
 from .spatial_prior import SpatialPrior
+from .tokens import check_one_batch
 
 __all__ = ["ViTAdapter"]
 
@@ -35,8 +36,8 @@ class ViTAdapter(Backbone):
         extra_extractors: further looks at the tokens after the last block.
         norm: `group`, or `batch`, which Lightning's `sync_batchnorm` joins over processes.
 
-    Raises ValueError when there are more interactions than blocks, or `num_heads` does not divide
-    the transformer's channels.
+    Raises ValueError when there are more interactions than blocks, when `num_heads` does not divide
+    the transformer's channels, and for models that look at each channel alone.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ViTAdapter(Backbone):
         norm: Norm = "group",
     ) -> None:
         super().__init__()
+        check_one_batch(vit)
         if not 1 <= interactions <= vit.depth:
             raise ValueError(f"{interactions} interactions do not fit into {vit.depth} blocks")
         self.vit, self.in_channels = vit, vit.in_channels

@@ -105,6 +105,8 @@ class Resize:
         size: one number or one per axis, from 1 on.
     """
 
+    steady = True  # the same in every epoch
+
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = _pixels("resize", size)
 

@@ -160,6 +160,11 @@ class DataModule(L.LightningDataModule):
         spacings = {spacing for s in self.inspect().splits.values() for spacing in s.spacings}
         return {"spacing": spacings.pop()} if len(spacings) == 1 else {}
 
+    def changing(self) -> list[str]:
+        """What makes training samples differ from epoch to epoch, by name."""
+        steps = self.splits["train"].transforms
+        return [type(step).__name__ for step in steps if not getattr(step, "steady", False)]
+
     def located(self, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments this was made with, their paths such that they hold from any folder."""
         return options

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from monai.transforms import Compose, MapTransform, RandTorchVisiond, Spacingd, TorchVisiond
+from monai.transforms import (
+    Compose,
+    MapTransform,
+    Randomizable,
+    RandTorchVisiond,
+    Spacingd,
+    TorchVisiond,
+)
 from monai.utils import GridSampleMode, GridSamplePadMode, InterpolateMode, SplineMode
 
 from ..structures import Classes, DataSample
@@ -48,6 +55,7 @@ class MonaiTransforms:
             raise ValueError("these transforms cannot be used:\n- " + "\n- ".join(wrong))
         for transform in leaves:
             _settle(transform)
+        self.steady = not any(isinstance(t, Randomizable) for t in leaves)
         self.needs_spacing = [
             type(t).__name__
             for t in leaves

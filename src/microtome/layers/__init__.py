@@ -21,7 +21,7 @@ from .drop_path import drop_path_rates
 from .mask_unit_attention import MaskUnitBlock
 from .mask_units import rolled, units_of, unrolled
 from .positions import centres, sincos_positions
-from .resize import every_second, resize_cubic, resize_maps
+from .resize import every_second, pool_to, resize_cubic, resize_maps
 from .token_positions import rotary_positions
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "max_pool",
     "norm",
     "patches",
+    "pool_to",
     "resize_cubic",
     "resize_maps",
     "rolled",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
 
+_POOL: dict[int, Callable[[Tensor, int], Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -15,6 +20,11 @@ def resize_maps(x: Tensor, shape: Sequence[int]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(shape):
         return x
     return F.interpolate(x, size=tuple(shape), mode=_LINEAR[x.ndim - 2], align_corners=False)
+
+
+def pool_to(x: Tensor, bins: int) -> Tensor:
+    """Average [B, C, *S] over `bins` parts per axis: [B, C, bins, …]."""
+    return _POOL[x.ndim - 2](x, bins)
 
 
 def resize_cubic(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -39,10 +39,12 @@ def frozen_parts(model: nn.Module) -> list[Frozen]:
     return [Frozen(prefix=f"{name}.", **told) for name, told in named.items() if told is not None]
 
 
-def without(state: Mapping[str, Any], parts: Sequence[Frozen], before: str = "") -> dict[str, Any]:
-    """A state without the weights of those parts; `before` stands before all its names."""
-    prefixes = tuple(before + part.prefix for part in parts)
-    return {k: v for k, v in state.items() if not (prefixes and k.startswith(prefixes))}
+def without(
+    state: Mapping[str, Any], model: nn.Module, parts: Sequence[Frozen], before: str = ""
+) -> dict[str, Any]:
+    """The model's state without what files hold; `before` stands before all its names."""
+    held = {before + part.prefix + key for part in parts for key in _of(model, part).named_keys}
+    return {k: v for k, v in state.items() if k not in held}
 
 
 def refill(model: nn.Module, parts: Sequence[Frozen], near: Sequence[Path] = ()) -> State:
@@ -58,8 +60,7 @@ def refill(model: nn.Module, parts: Sequence[Frozen], near: Sequence[Path] = ())
     """
     state: State = {}
     for part in parts:
-        backbone = model.get_submodule(part.prefix.removesuffix("."))
-        assert isinstance(backbone, Backbone)
+        backbone = _of(model, part)
         told = backbone.named_weights
         if told is not None and told["sha256"] != part.sha256:
             raise ValueError(
@@ -68,7 +69,8 @@ def refill(model: nn.Module, parts: Sequence[Frozen], near: Sequence[Path] = ())
             )
         if told is None:
             backbone.refill(find(part, near))
-        state |= {part.prefix + k: v for k, v in backbone.state_dict().items()}
+        inner = backbone.state_dict()
+        state |= {part.prefix + k: inner[k] for k in backbone.named_keys}
     return state
 
 
@@ -88,6 +90,12 @@ def find(part: Frozen, near: Sequence[Path] = ()) -> Path:
         f"the frozen weights of {part.name} are missing: a file of sha256 {part.sha256}. Looked "
         f"for as {part.path}, and by the name {Path(part.path).name} in {', '.join(folders)}{told}"
     )
+
+
+def _of(model: nn.Module, part: Frozen) -> Backbone:
+    backbone = model.get_submodule(part.prefix.removesuffix("."))
+    assert isinstance(backbone, Backbone)
+    return backbone
 
 
 def _candidates(part: Frozen, near: Sequence[Path]) -> Iterator[Path]:

@@ -81,7 +81,7 @@ class Header(Callback):
         assert isinstance(pl_module, TrainingModule)
         model = pl_module.model
         parts = frozen_parts(model)
-        checkpoint["state_dict"] = without(checkpoint["state_dict"], parts, PREFIX)
+        checkpoint["state_dict"] = without(checkpoint["state_dict"], model, parts, PREFIX)
         checkpoint[KEY] = {
             **self.facts,
             "blueprint": model.blueprint,

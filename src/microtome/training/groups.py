@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..backbones import TokenBackbone
+from ..backbones.low_rank import is_added
 
 BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 LAST = re.compile(r"(?:^|\.)(?:fc_)?norm\.")
@@ -35,7 +36,7 @@ def parameter_groups(
 
     A group has a `name`, `lr_factor` (its rate in the base rate) and, where nothing decays,
     `weight_decay: 0`. Of a backbone around a transformer, such as an adapter, only the transformer
-    counts as backbone: the rest is new.
+    counts as backbone: the rest is new, and so are thin matrices beside its weights.
 
     Args:
         model: its `backbone`, if it has one, is what the two factors are for.
@@ -101,6 +102,7 @@ def _backbone_factors(
     return {
         p: backbone_lr * layer_decay ** (vit.depth + 1 - _layer(name, vit.depth))
         for name, p in vit.named_parameters()
+        if not is_added(name)
     }
 
 

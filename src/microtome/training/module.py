@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..backbones.remembered import Remembered
 from ..data.datamodule import DataModule
 from ..data.sampling import dice
 from ..data.stores import ArraySource
@@ -20,6 +21,7 @@ from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
 from .groups import Groups, parameter_groups
+from .magnification import unlike
 from .means import Means
 from .optimisers import MakeOptimizer, build_optimizer, in_words
 from .recompute import recompute_blocks
@@ -82,15 +84,24 @@ class TrainingModule(L.LightningModule):
         """Before training: how images are read, what is in them, whether the model takes them.
 
         Raises ValueError when an image does not fit the model, when the optimiser refuses its
-        arguments, and for objects that are to be predicted in mode `resize`; and what transforms
-        raise.
+        arguments, for objects that are to be predicted in mode `resize`, and for changing samples
+        where maps are remembered; and what transforms raise.
         """
         if self.tiling.mode == "resize" and not self.model.head.scored:
             raise ValueError(
                 "mode: a head that answers with objects is validated in `sliding` tiles"
             )
+        changing = data.changing()
+        if changing and any(isinstance(part, Remembered) for part in self.model.modules()):
+            raise ValueError(
+                f"Remembered: maps can be used again only where samples do not change, and "
+                f"{', '.join(changing)} change them: leave out `crop` (`resize` may stay) and "
+                "random transforms, or take the backbone without Remembered"
+            )
         build_optimizer(self.make_optimizer, self._groups())
         self.model.usage = self.model.usage._replace(**data.usage())
+        if warning := unlike(self.model.usage.spacing, self.model.backbone.origin):
+            log.warning(f"model: {warning}")
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())
         self.model.head.learn_frequencies(*data.frequencies())

@@ -20,7 +20,11 @@ from .module import TrainingModule
 log = logging.getLogger("microtome")
 
 KEY = HEADER
-NAMED = ("microtome.backbones.Normalisation", "microtome.backbones.family.Weights")
+NAMED = (
+    "microtome.backbones.Normalisation",
+    "microtome.backbones.family.Weights",
+    "microtome.backbones.low_rank.LowRank",
+)
 LAST = "last"  # stands for the newest checkpoint of the run that is whole
 
 

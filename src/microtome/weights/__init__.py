@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -66,6 +66,7 @@ def load_weights(
     key_map: KeyMap = (),
     at_least: float = 0.95,
     adapt: bool = False,
+    only: Collection[str] | None = None,
 ) -> LoadReport:
     """Load what fits into `part`, or nothing when that is too little.
 
@@ -76,10 +77,12 @@ def load_weights(
         at_least: the share of the part's tensors that must be found, 0…1.
         adapt: make weights of images fit other channels, position grids and numbers of axes, as
             `weights.inflation` says.
+        only: the part's tensors to fill; all by default.
 
     Raises ValueError, naming the first keys that found no partner, when it is less.
     """
-    named, own = _renamed(state, key_map), part.state_dict()
+    named = _renamed(state, key_map)
+    own = {k: v for k, v in part.state_dict().items() if only is None or k in only}
     fits = {k: named[k] for k in own if k in named}
     if adapt:
         fits = {k: _made_to_fit(part, k, v, own[k]) for k, v in fits.items()}

@@ -1,0 +1,135 @@
+"""What semantic heads share: one class for each pixel, their losses and their decoding.
+
+B batch, K classes, *S spatial shape.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from ..geometry import window
+from ..layers import resize_maps
+from ..losses import Balance, balanced, checked_weights, cross_entropy, dice
+from ..structures import Classes, ImageList, Pyramid, Segmentation
+from . import Head, Targets
+
+__all__ = ["DensePrediction", "SemanticHead"]
+
+ClassWeights = Balance | Sequence[float] | None
+
+
+class DensePrediction(NamedTuple):
+    """What semantic heads predict: logits [B, K, *canvas]."""
+
+    logits: Tensor
+
+
+class SemanticHead(Head[DensePrediction]):
+    """Cross-entropy and soft Dice on a softmax over exclusive classes; subclasses say `logits`.
+
+    Args:
+        classes: the class table.
+        weights: of the losses `cross_entropy` and `dice`, both 1 by default.
+        class_weights: K factors in the cross-entropy, none by default; or how the training set
+            gives them: `inverse` or `median` frequency (see `losses.balanced`).
+        num_classes: K; never needed, checked if given.
+
+    Raises ValueError for classes that do not exclude each other, for unknown losses, and for
+    another number of classes or of their weights.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        weights: Mapping[str, float] | None,
+        class_weights: ClassWeights,
+        num_classes: int | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not classes.exclusive:
+            raise ValueError(
+                f"{name} gives each pixel one class: it needs `exclusive: true` classes"
+            )
+        if num_classes not in (None, classes.num_classes):
+            raise ValueError(
+                f"num_classes: {num_classes} given, the data has {classes.num_classes} "
+                f"({', '.join(classes.names)}): leave it out, it is derived"
+            )
+        self.classes = classes.checked()
+        self.rule: Balance | None = class_weights if isinstance(class_weights, str) else None
+        self._hold(class_weights)
+        self.weights = checked_weights(weights, {"cross_entropy": 1.0, "dice": 1.0})
+
+    @abstractmethod
+    def logits(self, pyramid: Pyramid, canvas: Sequence[int]) -> Tensor:
+        """Maps [B, C_l, *S_l], finest first, to logits [B, K, *any]."""
+
+    def forward(
+        self, pyramid: Pyramid, images: ImageList, targets: Targets | None = None
+    ) -> DensePrediction:
+        """Maps [B, C_l, *S_l], finest first, to logits on the canvas."""
+        return DensePrediction(resize_maps(self.logits(pyramid, images.canvas), images.canvas))
+
+    def losses(self, prediction: DensePrediction, targets: Targets) -> dict[str, Tensor]:
+        """Cross-entropy and Dice; targets' `classes` lie on the canvas.
+
+        Raises ValueError for a target without `classes`.
+        """
+        maps = [t.classes for t in targets if t.classes is not None]
+        if len(maps) < len(targets):
+            raise ValueError(f"{len(targets) - len(maps)} targets have no `classes` map")
+        truth, ignored = torch.stack(maps), self.classes.ignore_index
+        logits = prediction.logits
+        return {
+            "cross_entropy": cross_entropy(logits, truth, ignored, self._checked_weights()),
+            "dice": dice(logits, truth, ignored),
+        }
+
+    def learn_frequencies(self, pixels: Sequence[int], among: Sequence[int]) -> None:
+        """Compute the class weights, if the training set is to give them."""
+        if self.rule is not None:
+            assert self.class_weights is not None
+            weights = torch.tensor(balanced(self.rule, pixels, among))
+            self.class_weights.copy_(weights)
+
+    def decode(self, prediction: DensePrediction, images: ImageList) -> list[Segmentation]:
+        """Class probabilities [K, *S] of each image, in float32."""
+        scores = prediction.logits.float().softmax(1)
+        shapes = images.shapes.tolist()
+        return [
+            Segmentation(scores=one[(slice(None), *window(shape))])
+            for one, shape in zip(scores, shapes, strict=True)
+        ]
+
+    def _hold(self, given: Balance | Sequence[float] | None) -> None:
+        """Hold class weights as a buffer; those of the training set are saved with the weights."""
+        count, values = self.classes.num_classes, None
+        if given in get_args(Balance):
+            values = torch.full((count,), torch.nan)
+        elif isinstance(given, str):
+            raise ValueError(f"class_weights: expected one of {get_args(Balance)}, got {given!r}")
+        elif given is not None:
+            values = torch.tensor([float(w) for w in given])
+            if len(values) != count:
+                raise ValueError(f"{count} classes but {len(values)} class_weights")
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", values, persistent=isinstance(given, str))
+        self._weights_known = not isinstance(given, str)
+
+    def _checked_weights(self) -> Tensor | None:
+        """The class weights; looked at once, for a look costs a GPU its pace."""
+        if not self._weights_known:
+            assert self.class_weights is not None
+            if self.class_weights.isnan().any():
+                raise ValueError(
+                    f"class_weights: {self.rule} needs the training set's frequencies: call "
+                    "`learn_frequencies` first (training does)"
+                )
+            self._weights_known = True
+        return self.class_weights

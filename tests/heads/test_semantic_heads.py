@@ -1,0 +1,108 @@
+"""The linear, the upsampling and the UPerNet head, on any pyramid."""
+
+import pytest
+import torch
+
+from microtome.heads.dense import Dense, DensePrediction
+from microtome.heads.linear import Linear
+from microtome.heads.upernet import UPerNet
+from microtome.heads.upsampling import Upsampling
+from microtome.structures import Classes, ImageList, PyramidSpec
+from microtome.testing import HeadContract
+
+
+class Semantic(HeadContract):
+    def perfect(self, targets, images):
+        classes = torch.stack([t.classes for t in targets])
+        certain = torch.nn.functional.one_hot(classes, self.classes.num_classes)
+        return DensePrediction(certain.movedim(-1, 1).float() * 100)
+
+
+class TestLinear(Semantic):
+    spec = PyramidSpec((64, 64), ((4.0, 4.0), (8.0, 8.0)), (8, 8))
+    learning_rate = 0.1
+
+    def make(self):
+        return Linear(self.spec, self.classes)
+
+
+class TestLinearInAVolume(Semantic):
+    spec = PyramidSpec((64,), ((2.0, 4.0, 4.0),), (2, 4, 4))
+    learning_rate = 0.1
+
+    def make(self):
+        return Linear(self.spec, self.classes)
+
+
+class TestUpsampling(Semantic):
+    def make(self):
+        return Upsampling(self.spec, self.classes, channels=(16, 8))
+
+
+class TestUpsamplingOfPatch14(Semantic):
+    spec = PyramidSpec((8, 16), ((4.0, 4.0), (14.0, 14.0)), (28, 28))
+    steps = 60
+
+    def make(self):
+        return Upsampling(self.spec, self.classes, channels=(16, 8))
+
+
+class TestUpsamplingInAVolume(Semantic):
+    spec = PyramidSpec((8, 16), ((1.0, 2.0, 2.0), (2.0, 8.0, 8.0)), (2, 8, 8))
+    steps = 60
+
+    def make(self):
+        return Upsampling(self.spec, self.classes, channels=(8, 8))
+
+
+class TestUPerNet(Semantic):
+    def make(self):
+        return UPerNet(self.spec, self.classes, channels=16)
+
+
+class TestUPerNetInAVolume(Semantic):
+    spec = PyramidSpec((8, 16), ((1.0, 4.0, 4.0), (2.0, 8.0, 8.0)), (2, 8, 8))
+
+    def make(self):
+        return UPerNet(self.spec, self.classes, channels=8, bins=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "strides, steps, joining",
+    [
+        ([(14.0,)], [7, 3.5, 1.75, 1], [[], [], [], []]),
+        ([(16.0,)], [8, 4, 2, 1], [[], [], [], []]),
+        ([(8.0,)], [4, 2, 1], [[], [], []]),
+        ([(2.0,), (4.0,), (8.0,), (16.0,)], [8, 4, 2, 1], [[2], [1], [0], []]),
+        ([(2.0,), (4.0,), (8.0,), (14.0,)], [7, 3.5, 1.75, 1], [[2], [1], [0], []]),
+        ([(3.5,), (7.0,), (14.0,), (28.0,)], [14, 7, 3.5, 1.75, 1], [[2], [1], [0], [], []]),
+        ([(1.0,), (1.0,)], [1], [[0]]),
+    ],
+)
+def test_upsampling_halves_any_stride_and_takes_levels_as_skips(strides, steps, joining):
+    multiple = (int(max(s[0] for s in strides)),)
+    spec = PyramidSpec((4,) * len(strides), tuple(strides), multiple)
+    head = Upsampling(spec, Classes(("a", "b")), channels=(8,))
+    assert [s[0] for s in head.steps] == steps and head.joining == joining
+
+
+def test_a_linear_head_is_linear():
+    """Logits of a sum of maps are the sum of their logits, but for the bias."""
+    spec = PyramidSpec((8, 16), ((4.0, 4.0), (8.0, 8.0)), (8, 8))
+    head = Linear(spec, Classes(("a", "b", "c"))).eval()
+    images = ImageList.pad([torch.zeros(3, 32, 48)], (8, 8))
+    one = (torch.randn(1, 8, 8, 12), torch.randn(1, 16, 4, 6))
+    other = (torch.randn(1, 8, 8, 12), torch.randn(1, 16, 4, 6))
+    none = tuple(torch.zeros_like(x) for x in one)
+    with torch.no_grad():
+        both = head(tuple(x + y for x, y in zip(one, other, strict=True)), images).logits
+        apart = head(one, images).logits + head(other, images).logits - head(none, images).logits
+    torch.testing.assert_close(both, apart, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [Dense, Linear, Upsampling, UPerNet])
+def test_another_number_of_classes_is_told_with_both(head):
+    spec = PyramidSpec((8,), ((4.0, 4.0),), (4, 4))
+    with pytest.raises(ValueError, match=r"num_classes: 4 given, the data has 2 \(a, b\)"):
+        head(spec, Classes(("a", "b")), num_classes=4)
+    assert head(spec, Classes(("a", "b")), num_classes=2).classes.num_classes == 2
