@@ -81,9 +81,7 @@ def make_pair(folder, shortest=96, longest=160, depth=18, **detecting) -> Pair:
 
 
 def published(**options) -> nn.Module:
-    return maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, trainable_backbone_layers=5, **options
-    )
+    return maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **options)
 
 
 def small(**options) -> nn.Module:

@@ -86,7 +86,7 @@ class MaskRCNNContract(HeadContract):
             with torch.no_grad():
                 prediction = head.eval()(pyramid, images, targets)
         assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
-        head.detecting = head.detecting._replace(min_score=0)
+        head.regions.detecting = head.regions.detecting._replace(min_score=0)
         for result in head.decode(prediction, images):
             assert result.instances.scores.dtype == torch.float32
 
@@ -295,7 +295,7 @@ def test_more_than_a_thousand_objects(spec):
     prediction = RCNNPrediction(
         None, None, Found(found, torch.full((1200, *[4] * len(sides)), 9.0))
     )
-    head.detecting = head.detecting._replace(most=5000)
+    head.regions.detecting = head.regions.detecting._replace(most=5000)
     large = replace(images, sources=images.shapes * 4)
     first, second = head.decode(prediction, large)
     assert len(first.instances) == 1200 and len(second.instances) == 0
@@ -322,7 +322,7 @@ def test_regions_are_judged_a_few_at_a_time(monkeypatch):
     head, maps, images = setting(PLANE, min_score=0.0)
     with torch.no_grad():
         at_once = head.eval()(maps, images).found
-        monkeypatch.setattr("microtome.heads.mask_rcnn.AT_ONCE", 1000)
+        monkeypatch.setattr("microtome.heads.mask_rcnn.region_stage.AT_ONCE", 1000)
         parts = head(maps, images).found
     torch.testing.assert_close(parts, at_once)
 

@@ -105,12 +105,12 @@ def test_regions_are_pooled_and_judged_as_theirs(run):
         (_, parts, _), pooled = run.seen[f"roi_heads.{part}_roi_pool"]
         where = Boxes.from_format(torch.cat(parts), "xyxy").tensor
         index = torch.cat([torch.full_like(p[:, 0], i).long() for i, p in enumerate(parts)])
-        close(run.head.pooling(run.pyramid, where, index, cells), pooled)
+        close(run.head.regions.pooling(run.pyramid, where, index, cells), pooled)
         judged = run.seen[f"roi_heads.{part}_predictor"][1]
         if part == "mask":
-            close(run.head.masks(pooled), judged)
+            close(run.head.regions.masks(pooled), judged)
         else:
-            logits, deltas = run.head.boxes(pooled)
+            logits, deltas = run.head.regions.boxes(pooled)
             close(logits, judged[0])
             close(deltas, in_array_order(judged[1].unflatten(1, (-1, 4))))
 
@@ -156,8 +156,8 @@ def test_equal_chance_gives_equal_losses_and_gradients(pair, shapes):
     for ours, theirs in (
         ("neck.inner_blocks.0.0.weight", "backbone.fpn.inner_blocks.0.0.weight"),
         ("backbone.conv1.weight", "backbone.body.conv1.weight"),
-        ("head.boxes.fc6.weight", "roi_heads.box_head.fc6.weight"),
-        ("head.masks.up.weight", "roi_heads.mask_predictor.conv5_mask.weight"),
+        ("head.regions.boxes.fc6.weight", "roi_heads.box_head.fc6.weight"),
+        ("head.regions.masks.up.weight", "roi_heads.mask_predictor.conv5_mask.weight"),
         ("head.rpn.conv.0.0.weight", "rpn.head.conv.0.0.weight"),
     ):
         close(*(m.get_parameter(n).grad for m, n in zip(pair, (ours, theirs), strict=True)), 1e-3)
@@ -207,7 +207,7 @@ def test_older_names_and_other_classes(pair, tmp_path, caplog):
     torch.save(older, tmp_path / "coco.pth")
     report = load_published(head, str(tmp_path / "coco.pth"))
     (record,) = caplog.records
-    assert "boxes.classify.weight [91, 64] for [3, 64]" in record.message
+    assert "regions.boxes.classify.weight [91, 64] for [3, 64]" in record.message
     assert report.mismatched and not report.missing
 
 
@@ -218,9 +218,9 @@ def test_older_names_and_other_classes(pair, tmp_path, caplog):
         (
             "roi_heads.mask_head.4.0.weight",
             torch.zeros(1),
-            r"masks\.convs\.4.* is only in the file",
+            r"regions\.masks\.convs\.4.* is only in the file",
         ),
-        ("roi_heads.box_head.fc7.bias", None, r"boxes\.fc7\.bias is not in the file"),
+        ("roi_heads.box_head.fc7.bias", None, r"regions\.boxes\.fc7\.bias is not in the file"),
     ],
 )
 def test_weights_of_another_head_are_refused(pair, tmp_path, key, value, message):

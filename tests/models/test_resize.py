@@ -28,6 +28,7 @@ CLASSES = Classes(("background", "nucleus"))
         ((200, 300), (80, 120)),
         ((8, 20, 40), (32, 80, 160)),
         ((1, 400), (1, 160)),
+        ((62, 62), (80, 80)),
     ],
 )
 def test_the_shortest_axis_counts_unless_the_longest_becomes_too_long(have, want):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from math import floor
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from ..geometry import Shape, Spacing
@@ -37,10 +36,9 @@ class Resize(NamedTuple):
         return self
 
     def shape(self, have: Sequence[int]) -> Shape:
-        """*S of an image that has the shape `have`; rounded down, in float32 as torchvision."""
-        one = np.float32
-        factor = min(one(self.shortest) / one(min(have)), one(self.longest) / one(max(have)))
-        return tuple(max(1, floor(size * float(factor))) for size in have)
+        """*S of an image that has the shape `have`; rounded down, as torchvision does."""
+        factor = min(self.shortest / min(have), self.longest / max(have))
+        return tuple(max(1, floor(size * factor)) for size in have)
 
 
 def resized_image(image: Tensor, shape: Shape) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -24,30 +23,22 @@ from .alignment import Alignment, checked_alignment
 from .anchors import Anchors, Sizes
 from .box_coding import BoxCoding
 from .branches import BoxBranch, MaskBranch
-from .detecting import Detecting, Detections
+from .detecting import Detecting
 from .matching import Matching, Sampling
 from .pasting import pasted
 from .pooling import Pooling
 from .published import load_published
-from .roi_targets import mask_targets
+from .region_stage import Found, RegionStage
 from .rpn import RegionProposals, Selection
-from .samples import AnchorSamples, Regions, RegionSamples, anchor_samples, sampled_regions
+from .samples import AnchorSamples, RegionSamples, anchor_samples
 from .truth import ObjectTruth
 
-__all__ = ["MaskRCNN", "RCNNPrediction"]
+__all__ = ["Found", "MaskRCNN", "RCNNPrediction"]
 
 log = logging.getLogger("microtome")
 
 WEIGHTS = {"objectness": 1.0, "proposal": 1.0, "class": 1.0, "box": 1.0, "mask": 1.0}
 PROPOSAL_OVERLAP = 0.7
-AT_ONCE = 2**26  # numbers of pooled features that are held at a time where nothing is learnt
-
-
-class Found(NamedTuple):
-    """What is in the images: the detections, and the logits [N, *M] of their classes' masks."""
-
-    objects: Detections
-    masks: Tensor
 
 
 class RCNNPrediction(NamedTuple):
@@ -133,22 +124,27 @@ class MaskRCNN(Head[RCNNPrediction]):
         dims, channels = spec.spatial_dims, spec.channels[0]
         self.classes, self.alignment, self.further = classes.checked(), alignment, further
         self.weights = checked_weights(weights, WEIGHTS)
-        self.box_cells, self.mask_cells = per_axis(box_cells, dims), per_axis(mask_cells, dims)
         coarser = [tuple(s * 2 ** (i + 1) for s in spec.strides[-1]) for i in range(further)]
         self.anchors = Anchors((*spec.strides, *coarser), anchor_sizes, ratios, z_ratios, alignment)
-        self.pooling = Pooling(spec.strides, alignment)
         self.on_anchors = (
             Matching(0.7, 0.3, forced=True), Sampling(anchors_judged, 0.5), BoxCoding(),
         )  # fmt: skip
-        self.on_regions = (
-            Matching(0.5, 0.5, forced=False), Sampling(regions_judged, 0.25), BoxCoding(10, 5),
-        )  # fmt: skip
         self.proposals = proposals
-        self.detecting = Detecting(min_score, overlap, max_objects)
         count = len(self.anchors.shapes[0])
         self.rpn = RegionProposals(dims, channels, count, rpn_layers)
-        self.boxes = BoxBranch(channels, self.box_cells, hidden, classes.num_classes)
-        self.masks = MaskBranch(dims, channels, mask_channels, mask_layers, classes.num_classes)
+        cells = per_axis(box_cells, dims), per_axis(mask_cells, dims)
+        kinds = classes.num_classes
+        self.regions = RegionStage(
+            Pooling(spec.strides, alignment),
+            (
+                BoxBranch(channels, cells[0], hidden, kinds),
+                MaskBranch(dims, channels, mask_channels, mask_layers, kinds),
+            ),
+            cells,
+            regions_judged,
+            Detecting(min_score, overlap, max_objects),
+        )
+        self.capped = False  # whether it was said that there may be more objects
         if pretrained is not None:
             load_published(self, pretrained)
 
@@ -180,8 +176,8 @@ class MaskRCNN(Head[RCNNPrediction]):
             ]
             flat = torch.cat(logits, 1), torch.cat(deltas, 1), torch.cat(anchors)
             of_anchors = anchor_samples(*flat, truths, self.on_anchors)
-            of_regions = self._judge(pyramid, proposals, truths)
-        found = None if self.training else self._find(pyramid, proposals, images.shapes)
+            of_regions = self.regions.judge(pyramid, proposals, truths)
+        found = None if self.training else self.regions.find(pyramid, proposals, images.shapes)
         return RCNNPrediction(of_anchors, of_regions, found)
 
     def losses(self, prediction: RCNNPrediction, targets: Targets) -> dict[str, Tensor]:
@@ -211,7 +207,8 @@ class MaskRCNN(Head[RCNNPrediction]):
 
     def _decoded(self, found: Found, rows: Tensor, have: Tensor, want: Tensor) -> Segmentation:
         boxes, _, labels, scores = (part[rows] for part in found.objects)
-        if len(rows) == self.detecting.most:
+        if len(rows) == self.regions.detecting.most and not self.capped:
+            self.capped = True
             log.warning(f"{len(rows)} objects in an image or tile: raise the head's `max_objects`")
         boxes = Boxes(boxes).resize(have, want).tensor
         masks, kept = pasted(
@@ -239,68 +236,6 @@ class MaskRCNN(Head[RCNNPrediction]):
             scores.append(scored[rows, index])
             boxes.append(self.on_anchors[2].decode(moved[rows, index], around[index]))
         return selection.proposed(boxes, scores, shapes)
-
-    def _judge(
-        self, pyramid: Pyramid, proposals: Sequence[Tensor], truths: Sequence[ObjectTruth]
-    ) -> RegionSamples:
-        some = sampled_regions(proposals, truths, self.on_regions)
-        logits, deltas = self.boxes(
-            self.pooling(pyramid, some.boxes, some.image_index, self.box_cells)
-        )
-        rows = (some.labels > 0).nonzero().flatten()
-        kinds = some.labels[rows]
-        pooled = self.pooling(pyramid, some.boxes[rows], some.image_index[rows], self.mask_cells)
-        masks = self.masks(pooled)
-        own = torch.arange(len(rows), device=rows.device)
-        covered, known = self._mask_targets(some, rows, truths, masks.shape[2:])
-        return RegionSamples(
-            logits,
-            some.labels,
-            deltas[rows, kinds],
-            some.wanted,
-            masks[own, kinds].float(),
-            covered,
-            known,
-        )
-
-    def _mask_targets(
-        self, some: Regions, rows: Tensor, truths: Sequence[ObjectTruth], cells: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """[P, *M] twice, for the regions `rows`, which are in the order of their images."""
-        parts = []
-        with torch.autocast(rows.device.type, enabled=False):
-            for image, truth in enumerate(truths):
-                here = rows[some.image_index[rows] == image]
-                parts.append(
-                    mask_targets(truth, some.boxes[here], some.objects[here], cells, self.alignment)
-                )
-        covered, known = (torch.cat(part) for part in zip(*parts, strict=True))
-        return covered, known > 0.5
-
-    def _find(self, pyramid: Pyramid, proposals: Sequence[Tensor], shapes: Tensor) -> Found:
-        boxes = torch.cat(list(proposals))
-        index = torch.cat(
-            [torch.full_like(p[:, 0], i, dtype=torch.long) for i, p in enumerate(proposals)]
-        )
-        answers = [
-            self.boxes(self.pooling(pyramid, boxes[rows], index[rows], self.box_cells))
-            for rows in self._parts(len(boxes), pyramid, self.box_cells)
-        ]
-        logits, deltas = (torch.cat(answer) for answer in zip(*answers, strict=True))
-        coding = self.on_regions[2]
-        objects = self.detecting.detect(boxes, index, (logits, deltas), shapes, coding)
-        masks = []
-        for rows in self._parts(len(objects.boxes), pyramid, self.mask_cells):
-            where = objects.boxes[rows], objects.image_index[rows]
-            of_classes = self.masks(self.pooling(pyramid, *where, self.mask_cells))
-            own = torch.arange(len(of_classes), device=index.device)
-            masks.append(of_classes[own, objects.labels[rows]])
-        return Found(objects, torch.cat(masks))
-
-    def _parts(self, count: int, pyramid: Pyramid, cells: Sequence[int]) -> list[slice]:
-        """Regions that are pooled at a time: one part at least, so that its shapes are known."""
-        step = max(1, AT_ONCE // (pyramid[0].shape[1] * prod(cells)))
-        return [slice(start, start + step) for start in range(0, max(count, 1), step)]
 
 
 def _check(spec: PyramidSpec, classes: Classes, counts: Sequence[int]) -> None:

@@ -5,7 +5,6 @@ R regions and N objects of all images, K classes with the background, D axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -68,6 +67,5 @@ class Detecting(NamedTuple):
         row, label, boxes = row[kept], label[kept], boxes[kept]
         score, image = scores[row, label - 1], image_index[row]
         best = batched_nms(boxes, score, image * logits.shape[1] + label, self.overlap)
-        here: Sequence[Tensor] = [best[image[best] == i][: self.most] for i in range(len(shapes))]
-        chosen = torch.cat(list(here))
+        chosen = torch.cat([best[image[best] == i][: self.most] for i in range(len(shapes))])
         return Detections(boxes[chosen], image[chosen], label[chosen], score[chosen])

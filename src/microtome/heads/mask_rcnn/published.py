@@ -15,19 +15,19 @@ FROM_TORCHVISION: KeyMap = (
     (r"^rpn\.head\.conv\.", "rpn.conv."),
     (r"^rpn\.head\.cls_logits\.", "rpn.objectness."),
     (r"^rpn\.head\.bbox_pred\.", "rpn.deltas."),
-    (r"^roi_heads\.box_head\.", "boxes."),
-    (r"^roi_heads\.box_predictor\.cls_score\.", "boxes.classify."),
-    (r"^roi_heads\.box_predictor\.bbox_pred\.", "boxes.deltas."),
-    (r"^roi_heads\.mask_head\.mask_fcn1\.", "masks.convs.0.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn2\.", "masks.convs.1.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn3\.", "masks.convs.2.0."),
-    (r"^roi_heads\.mask_head\.mask_fcn4\.", "masks.convs.3.0."),
-    (r"^roi_heads\.mask_head\.", "masks.convs."),
-    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "masks.up."),
-    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "masks.logits."),
+    (r"^roi_heads\.box_head\.", "regions.boxes."),
+    (r"^roi_heads\.box_predictor\.cls_score\.", "regions.boxes.classify."),
+    (r"^roi_heads\.box_predictor\.bbox_pred\.", "regions.boxes.deltas."),
+    (r"^roi_heads\.mask_head\.mask_fcn1\.", "regions.masks.convs.0.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn2\.", "regions.masks.convs.1.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn3\.", "regions.masks.convs.2.0."),
+    (r"^roi_heads\.mask_head\.mask_fcn4\.", "regions.masks.convs.3.0."),
+    (r"^roi_heads\.mask_head\.", "regions.masks.convs."),
+    (r"^roi_heads\.mask_predictor\.conv5_mask\.", "regions.masks.up."),
+    (r"^roi_heads\.mask_predictor\.mask_fcn_logits\.", "regions.masks.logits."),
 )
 
-_OF_CLASSES = ("boxes.classify.", "boxes.deltas.", "masks.logits.")
+_OF_CLASSES = ("regions.boxes.classify.", "regions.boxes.deltas.", "regions.masks.logits.")
 
 
 def load_published(head: nn.Module, path: str) -> LoadReport:
