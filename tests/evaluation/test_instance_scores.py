@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -243,10 +242,8 @@ def test_blocks_of_maps_add_up():
         overlap_of_maps([(torch.tensor([-1]), torch.tensor([0]))])
 
 
-@pytest.mark.parametrize("at_once", [2, 10_000])
 @pytest.mark.parametrize("shape", [(37, 41), (6, 20, 21)])
-def test_objects_in_several_layers_overlap_as_their_masks_do(shape, at_once, monkeypatch):
-    monkeypatch.setattr(sys.modules[overlap.__module__], "AT_ONCE", at_once)
+def test_objects_in_several_layers_overlap_as_their_masks_do(shape):
     discs = [blobs(shape, seed) for seed in range(3)]
     found, true = (
         LabelLayers.cat([LabelLayers.from_ids(one) for one in parts])

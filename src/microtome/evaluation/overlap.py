@@ -10,13 +10,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from ..ops.layer_overlap import layer_overlap
 from ..ops.mask_overlap import mask_overlap
 from ..structures import LabelLayers
-
-PIECE = 32  # pixels of a row that are counted together, where two layers both hold an object
-AT_ONCE = 1 << 14  # pieces
 
 
 class Overlap(NamedTuple):
@@ -62,14 +59,14 @@ def overlap(result: LabelLayers, truth: LabelLayers, ignored: Tensor | None = No
     shapes = [list(layers.maps.shape[1:]) for layers in (result, truth)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"result and truth: expected one shape, got {shapes[0]} and {shapes[1]}")
-    judged, true, ignored_area = result.maps, truth.maps, _zeros(len(result))
-    if ignored is not None:
-        ignored_area = _Pieces.of(judged.masked_fill(~ignored, 0)).areas(len(result))
-        judged, true = (maps.masked_fill(ignored, 0) for maps in (judged, true))
-    ours, theirs = _Pieces.of(judged), _Pieces.of(true)
-    pairs = ours.pairs(theirs)
-    areas = ours.areas(len(result)), theirs.areas(len(truth)), ignored_area
-    return Overlap(*areas, pairs[:, :2] - 1, pairs[:, 2])
+    true = truth.maps if ignored is None else truth.maps.masked_fill(ignored, 0)
+    table = _objects(layer_overlap(result.maps, true), len(result), len(truth))
+    if ignored is None:
+        return table
+    hidden = _objects(layer_overlap(result.maps, ignored[None]), len(result), 1)
+    hidden_area = _zeros(len(result)).index_put_((hidden.pairs[:, 0],), hidden.shared)
+    judged_area = table.found_area - hidden_area
+    return table._replace(found_area=judged_area, ignored_area=hidden_area)
 
 
 def overlap_of_maps(
@@ -100,46 +97,14 @@ def overlap_of_maps(
     return Overlap(*shape, pairs[:, :2] - 1, pairs[:, 2]), found_ids[1:], true_ids[1:]
 
 
-class _Pieces(NamedTuple):
-    """Layers cut into short rows of pixels, most of which hold no object in most layers.
-
-    Attributes:
-        values: [K, C, PIECE] numbers of objects, 0 for background.
-        held: [K, C] bool, where there is an object.
-    """
-
-    values: Tensor
-    held: Tensor
-
-    @classmethod
-    def of(cls, maps: Tensor) -> _Pieces:
-        """Cut maps [K, *S]."""
-        flat = maps.flatten(1)
-        rest = -flat.shape[1] % PIECE
-        values = (pad(flat, (0, rest)) if rest else flat).unflatten(1, (-1, PIECE))
-        return cls(values, values.amax(-1) > 0)
-
-    def areas(self, count: int) -> Tensor:
-        """[count] pixels of each object."""
-        areas = _zeros(count + 1)
-        for part in self.held.flatten().nonzero()[:, 0].split(AT_ONCE):
-            own = self._take(part)
-            number, _, pixels = (x.cpu() for x in mask_overlap(own, own))
-            areas.index_add_(0, number, pixels)
-        return areas[1:]
-
-    def pairs(self, other: _Pieces) -> Tensor:
-        """[P, 3] two objects that share pixels, and how many."""
-        tables = []
-        for part in (self.held[:, None] & other.held).nonzero().split(AT_ONCE):
-            i, j, c = part.unbind(1)
-            width = self.held.shape[1]
-            table = mask_overlap(self._take(i * width + c), other._take(j * width + c))
-            tables.append(torch.stack(table, 1).cpu())
-        return _summed(torch.cat([_zeros(0, 3), *tables]))
-
-    def _take(self, numbers: Tensor) -> Tensor:
-        return self.values.flatten(0, 1).index_select(0, numbers)
+def _objects(table: tuple[Tensor, Tensor, Tensor], count: int, true_count: int) -> Overlap:
+    """From the rows of `layer_overlap`, objects being 1…count."""
+    found, true, pixels = (part.cpu() for part in table)
+    area = _zeros(count + 1).index_put_((found[true == 0],), pixels[true == 0])
+    true_area = _zeros(true_count + 1).index_put_((true[found == 0],), pixels[found == 0])
+    both = (found > 0) & (true > 0)
+    pairs = torch.stack([found, true], 1)[both] - 1
+    return Overlap(area[1:], true_area[1:], _zeros(count), pairs, pixels[both])
 
 
 def _summed(table: Tensor) -> Tensor:

@@ -44,10 +44,14 @@ class Hashed {
   // In no order.
   std::vector<Entry> entries() const {
     std::vector<Entry> some;
-    some.reserve(used_);
+    append_to(some);
+    return some;
+  }
+
+  void append_to(std::vector<Entry>& some) const {
+    some.reserve(some.size() + used_);
     for (const Entry& entry : entries_)
       if (entry.count) some.push_back(entry);
-    return some;
   }
 
  private:

@@ -1,6 +1,7 @@
 // The sparse table of overlaps on processors: run by run, each thread for itself. Pairs are hashed;
 // where they turn out to be many, how far ids reach decides how those that are left are counted.
 #include "sorted.h"
+#include "table.h"
 #include "tabled.h"
 
 #include <mutex>
@@ -12,29 +13,11 @@ namespace {
 
 using namespace microtome;
 using namespace microtome::mask_overlap;
-using Table = std::tuple<Tensor, Tensor, Tensor>;
 
 // What one thread has counted, and the pixels that are left.
 struct Part {
   int64_t begin, end;
   Hashed hashed;
-};
-
-struct Columns {
-  Tensor ids_a, ids_b, counts;
-  int64_t *a, *b, *count;
-
-  Columns(int64_t rows, const Tensor& like)
-      : ids_a(column(rows, like)), ids_b(column(rows, like)), counts(column(rows, like)),
-        a(data(ids_a)), b(data(ids_b)), count(data(counts)) {}
-
-  Table table() const { return {ids_a, ids_b, counts}; }
-
- private:
-  static Tensor column(int64_t rows, const Tensor& like) {
-    return torch::stable::new_empty(like, {rows}, ScalarType::Long);
-  }
-  static int64_t* data(Tensor& x) { return static_cast<int64_t*>(x.mutable_data_ptr()); }
 };
 
 // Turns numbers of rows into where they begin; returns the sum.
@@ -46,26 +29,10 @@ int64_t begin_each(std::vector<int64_t>& rows) {
 
 // ---- by hashing ----
 
-bool ordered(const Entry& x, const Entry& y) { return x.a != y.a ? x.a < y.a : x.b < y.b; }
-
 Table from_hashed(const std::vector<Part>& parts, const Tensor& like) {
   std::vector<Entry> all;
-  for (const Part& part : parts) {
-    const std::vector<Entry> some = part.hashed.entries();
-    all.insert(all.end(), some.begin(), some.end());
-  }
-  std::sort(all.begin(), all.end(), ordered);
-  size_t rows = 0;
-  for (const Entry& entry : all) {
-    if (rows && !ordered(all[rows - 1], entry))
-      all[rows - 1].count += entry.count;
-    else
-      all[rows++] = entry;
-  }
-  const Columns out(rows, like);
-  for (size_t i = 0; i < rows; ++i)
-    out.a[i] = all[i].a, out.b[i] = all[i].b, out.count[i] = all[i].count;
-  return out.table();
+  for (const Part& part : parts) part.hashed.append_to(all);
+  return summed(all, like);
 }
 
 // ---- many pairs ----
