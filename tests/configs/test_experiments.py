@@ -233,9 +233,17 @@ def test_recipes_of_objects_take_volumes_too(name, small, tmp_path):
 HELD_OUT = {"ade20k": "val"}  # it is published without the masks of its test images
 HEAD = "model.segmenter.init_args.head"
 PARTNERS = {  # options that only go together
+    "loss=bce": ["model/head=dense"],
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
     "loss=ce_dice_balanced": ["model/head=dense"],
+    "loss=ce_dice_boundary": ["model/head=dense"],
+    "loss=ce_lovasz": ["model/head=dense"],
+    "loss=dice": ["model/head=dense"],
+    "loss=focal": ["model/head=dense"],
+    "loss=iou": ["model/head=dense"],
+    "loss=ohem": ["model/head=dense"],
+    "loss=tversky": ["model/head=dense"],
     "model=unet_watershed": ["metrics=pq"],
     "model=unet_watershed_volume": ["metrics=pq"],
     "model/head=boundary_watershed": ["metrics=pq"],

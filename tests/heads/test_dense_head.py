@@ -84,6 +84,18 @@ def test_weights_reach_the_losses():
     assert head.blueprint["init_args"]["class_weights"] == [1.0, 0.0, 0.0]
 
 
+def test_losses_are_chosen_by_weight_and_told_their_options():
+    weights = {"dice": 0.0, "focal": 2.0, "boundary": 0.1}
+    options = {"focal": {"gamma": 0.0}}
+    spec = PyramidSpec((8,), ((1.0, 1.0),), (4, 4))
+    head = Dense(spec, CLASSES, weights=weights, class_weights=[1.0, 2.0, 3.0], options=options)
+    assert head.weights == {"cross_entropy": 1.0, "focal": 2.0, "boundary": 0.1}
+    truth = [Segmentation(torch.arange(16).view(4, 4) % 3)]
+    losses = head.losses(DensePrediction(torch.randn(1, 3, 4, 4)), truth)
+    assert losses.keys() == head.weights.keys()
+    torch.testing.assert_close(losses["focal"], losses["cross_entropy"])
+
+
 def test_the_training_set_gives_the_class_weights():
     spec = PyramidSpec((8,), ((1.0, 1.0),), (4, 4))
     head, known = (
@@ -115,7 +127,10 @@ def test_a_target_without_a_class_map_is_an_error():
     "classes, options, message",
     [
         (CLASSES._replace(exclusive=False), {}, "exclusive"),
-        (CLASSES, {"weights": {"focal": 1.0}}, r"unknown losses \['focal'\]"),
+        (CLASSES, {"weights": {"vocal": 1.0}}, r"unknown losses \['vocal'\]"),
+        (CLASSES, {"weights": {"cross_entropy": 0.0, "dice": 0.0}}, "every loss has weight 0"),
+        (CLASSES, {"class_weights": [1.0] * 3, "weights": {"cross_entropy": 0.0}}, "both have"),
+        (CLASSES, {"options": {"focal": {"gamma": 1.0}}}, "focal is not among the losses"),
         (CLASSES, {"class_weights": [1.0]}, "3 classes but 1 class_weights"),
         (CLASSES, {"class_weights": "rare"}, "class_weights: expected one of"),
         (CLASSES._replace(ignore_index=1), {}, "ignore_index 1 is also the class 'gland'"),

@@ -40,7 +40,7 @@ class BoundaryWatershed(Head[DensePrediction]):
         spec: what the backbone or neck returns.
         classes: the class table; objects are of its things, or of any class where it names none.
         channels: the width that all levels are brought to.
-        weights: of the losses `cross_entropy` and `dice`, both 1 by default.
+        weights: of losses, as in `Dense`.
         boundary_weight: of boundary pixels in the cross-entropy, in that of the others; they are
             few, and a gap in one joins two objects.
         min_size: objects of fewer pixels are dropped.

@@ -25,16 +25,17 @@ FINE = 4  # the stride from which logits are resized to the canvas in one step
 
 
 class Dense(SemanticHead):
-    """Cross-entropy and soft Dice on a softmax over exclusive classes.
+    """A weighted sum of dense losses on a softmax over exclusive classes.
 
     Args:
         spec: what the backbone or neck returns.
         classes: the class table.
         channels: the width that all levels are brought to.
-        weights: of the losses `cross_entropy` and `dice`, both 1 by default.
-        class_weights: K factors in the cross-entropy, none by default; or how the training set
-            gives them: `inverse` or `median` frequency (see `losses.balanced`).
+        weights: of losses, 1 of `cross_entropy` and `dice` by default (see `SemanticHead`).
+        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
+            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
         num_classes: K; never needed, checked if given.
+        options: of losses, by the name of the loss and of the option.
 
     Raises ValueError for classes that do not exclude each other, for unknown losses, and for
     another number of classes or of their weights.
@@ -49,8 +50,9 @@ class Dense(SemanticHead):
         weights: Mapping[str, float] | None = None,
         class_weights: Balance | Sequence[float] | None = None,
         num_classes: int | None = None,
+        options: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        super().__init__(classes, weights, class_weights, num_classes)
+        super().__init__(classes, weights, class_weights, num_classes, options)
         dims, plain = spec.spatial_dims, _is_image_sized(spec)
         self.levels = nn.ModuleList(
             nn.Identity() if plain else conv_block(dims, c, channels, 1) for c in spec.channels

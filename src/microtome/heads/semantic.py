@@ -14,13 +14,22 @@ from torch import Tensor
 
 from ..geometry import window
 from ..layers import resize_maps
-from ..losses import Balance, balanced, checked_weights, cross_entropy, dice
+from ..losses import (
+    DENSE_LOSSES,
+    WEIGHING_CLASSES,
+    Balance,
+    balanced,
+    checked_weights,
+    chosen_losses,
+)
+from ..losses.dense import DenseLoss
 from ..structures import Classes, ImageList, Pyramid, Segmentation
 from . import Head, Targets
 
 __all__ = ["DensePrediction", "SemanticHead"]
 
 ClassWeights = Balance | Sequence[float] | None
+WEIGHTS = {name: float(name in ("cross_entropy", "dice")) for name in DENSE_LOSSES}
 
 
 class DensePrediction(NamedTuple):
@@ -30,17 +39,20 @@ class DensePrediction(NamedTuple):
 
 
 class SemanticHead(Head[DensePrediction]):
-    """Cross-entropy and soft Dice on a softmax over exclusive classes; subclasses say `logits`.
+    """A weighted sum of dense losses over exclusive classes; subclasses say `logits`.
 
     Args:
         classes: the class table.
-        weights: of the losses `cross_entropy` and `dice`, both 1 by default.
-        class_weights: K factors in the cross-entropy, none by default; or how the training set
-            gives them: `inverse` or `median` frequency (see `losses.balanced`).
+        weights: of the losses in `losses.DENSE_LOSSES`; by default 1 of `cross_entropy` and `dice`
+            and 0 of all others. What has weight 0 is not computed.
+        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
+            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
         num_classes: K; never needed, checked if given.
+        options: of losses, by the name of the loss and of the option (see there).
 
-    Raises ValueError for classes that do not exclude each other, for unknown losses, and for
-    another number of classes or of their weights.
+    Raises ValueError for classes that do not exclude each other, for unknown losses and options,
+    for another number of classes or of their weights, and where no loss has a weight or none
+    uses the class weights.
     """
 
     def __init__(
@@ -49,6 +61,7 @@ class SemanticHead(Head[DensePrediction]):
         weights: Mapping[str, float] | None,
         class_weights: ClassWeights,
         num_classes: int | None,
+        options: Mapping[str, Mapping[str, float]] | None,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -64,7 +77,9 @@ class SemanticHead(Head[DensePrediction]):
         self.classes = classes.checked()
         self.rule: Balance | None = class_weights if isinstance(class_weights, str) else None
         self._hold(class_weights)
-        self.weights = checked_weights(weights, {"cross_entropy": 1.0, "dice": 1.0})
+        given = checked_weights(weights, WEIGHTS)
+        self.weights = {name: weight for name, weight in given.items() if weight}
+        self.terms = self._terms(options)
 
     @abstractmethod
     def logits(self, pyramid: Pyramid, canvas: Sequence[int]) -> Tensor:
@@ -77,18 +92,18 @@ class SemanticHead(Head[DensePrediction]):
         return DensePrediction(resize_maps(self.logits(pyramid, images.canvas), images.canvas))
 
     def losses(self, prediction: DensePrediction, targets: Targets) -> dict[str, Tensor]:
-        """Cross-entropy and Dice; targets' `classes` lie on the canvas.
+        """Those with a weight; targets' `classes` lie on the canvas.
 
         Raises ValueError for a target without `classes`.
         """
         maps = [t.classes for t in targets if t.classes is not None]
         if len(maps) < len(targets):
             raise ValueError(f"{len(targets) - len(maps)} targets have no `classes` map")
-        truth, ignored = torch.stack(maps), self.classes.ignore_index
-        logits = prediction.logits
+        given = prediction.logits, torch.stack(maps), self.classes.ignore_index
+        factors = self._checked_weights()
         return {
-            "cross_entropy": cross_entropy(logits, truth, ignored, self._checked_weights()),
-            "dice": dice(logits, truth, ignored),
+            name: loss(*given, factors) if name in WEIGHING_CLASSES else loss(*given)
+            for name, loss in self.terms.items()
         }
 
     def learn_frequencies(self, pixels: Sequence[int], among: Sequence[int]) -> None:
@@ -106,6 +121,15 @@ class SemanticHead(Head[DensePrediction]):
             Segmentation(scores=one[(slice(None), *window(shape))])
             for one, shape in zip(scores, shapes, strict=True)
         ]
+
+    def _terms(self, options: Mapping[str, Mapping[str, float]] | None) -> dict[str, DenseLoss]:
+        if not self.weights:
+            raise ValueError(f"every loss has weight 0: expected one of {list(WEIGHTS)}")
+        if self.class_weights is not None and not self.weights.keys() & set(WEIGHING_CLASSES):
+            raise ValueError(
+                f"class_weights serve {' and '.join(WEIGHING_CLASSES)}, which both have weight 0"
+            )
+        return chosen_losses(list(self.weights), options)
 
     def _hold(self, given: Balance | Sequence[float] | None) -> None:
         """Hold class weights as a buffer; those of the training set are saved with the weights."""

@@ -31,10 +31,11 @@ class Upsampling(SemanticHead):
         classes: the class table.
         channels: after the first convolution and after each step; the last is used again where
             there are more steps.
-        weights: of the losses `cross_entropy` and `dice`, both 1 by default.
-        class_weights: K factors in the cross-entropy, none by default; or how the training set
-            gives them: `inverse` or `median` frequency (see `losses.balanced`).
+        weights: of losses, 1 of `cross_entropy` and `dice` by default (see `SemanticHead`).
+        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
+            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
         num_classes: K; never needed, checked if given.
+        options: of losses, by the name of the loss and of the option.
 
     Raises ValueError for classes that do not exclude each other, for unknown losses, and for
     another number of classes or of their weights.
@@ -49,8 +50,9 @@ class Upsampling(SemanticHead):
         weights: Mapping[str, float] | None = None,
         class_weights: Balance | Sequence[float] | None = None,
         num_classes: int | None = None,
+        options: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        super().__init__(classes, weights, class_weights, num_classes)
+        super().__init__(classes, weights, class_weights, num_classes, options)
         dims = spec.spatial_dims
         self.first = conv_block(dims, spec.channels[-1], channels[0])
         self.steps = _steps(spec.strides[-1])

@@ -1,64 +1,57 @@
-"""Losses on dense class maps.
-
-B batch, K classes, *S spatial shape. Both are computed in float32 whatever autocast says, do not
-see ignored pixels at all, and are finite with a gradient (of zero) when every pixel is ignored.
-"""
+"""The losses of dense class maps by name, as configs choose them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from .distances import boundary
+from .overlap import dice, iou, lovasz, tversky
+from .pixels import binary_cross_entropy, cross_entropy, focal_cross_entropy, ohem
+
+DenseLoss = Callable[..., Tensor]  # of logits, classes and ignore_index, and options by name
+DENSE_LOSSES: dict[str, DenseLoss] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "iou": iou,
+    "tversky": tversky,
+    "lovasz": lovasz,
+    "focal": focal_cross_entropy,
+    "ohem": ohem,
+    "boundary": boundary,
+    "binary_cross_entropy": binary_cross_entropy,
+}
+WEIGHING_CLASSES = ("cross_entropy", "focal")  # these take class weights
+OPTIONS = {  # of each loss, with the least and the largest value
+    "cross_entropy": {"smoothing": (0.0, 1.0)},
+    "dice": {"smooth": (0.0, inf)},
+    "iou": {"smooth": (0.0, inf)},
+    "tversky": {"alpha": (0.0, inf), "beta": (0.0, inf), "smooth": (0.0, inf)},
+    "focal": {"gamma": (0.0, inf)},
+    "ohem": {"fraction": (0.0, 1.0), "least": (0.0, inf)},
+}
 
 
-def cross_entropy(
-    logits: Tensor,
-    classes: Tensor,
-    ignore_index: int,
-    class_weights: Sequence[float] | Tensor | None = None,
-) -> Tensor:
-    """Mean cross-entropy over the pixels that are not ignored.
+def chosen_losses(
+    names: Sequence[str], options: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, DenseLoss]:
+    """The losses of these names, with their options set.
 
-    Args:
-        logits: [B, K, *S].
-        classes: [B, *S] integers, 0…K - 1 or `ignore_index`.
-        ignore_index: the class of pixels that are not judged.
-        class_weights: K factors; the mean is then weighted, as in PyTorch.
+    Raises ValueError listing all options of other losses, unknown ones, and values out of bounds.
     """
-    logits, classes = logits.float(), classes.long()
-    weights = None if class_weights is None else torch.as_tensor(class_weights).to(logits)
-    total = F.cross_entropy(
-        logits, classes, weight=weights, ignore_index=ignore_index, reduction="sum"
-    )
-    valid = classes != ignore_index
-    if weights is None:
-        return total / valid.sum().clamp(min=1)
-    mass = weights[classes.where(valid, 0)].mul(valid).sum()
-    return total / mass.where(mass > 0, 1.0)
-
-
-def dice(logits: Tensor, classes: Tensor, ignore_index: int, smooth: float = 1e-5) -> Tensor:
-    """Soft multi-class Dice loss, 1 - 2|P∩T| / (|P| + |T|) (Milletari et al., 2016).
-
-    Sums run over the whole batch, so that a class which is rare in one image does not jump between
-    0 and 1. The mean is over the classes that occur in the truth: of a class that does not occur
-    Dice says nothing useful, and its false positives already cost the others.
-
-    Args:
-        logits: [B, K, *S].
-        classes: [B, *S] integers, 0…K - 1 or `ignore_index`.
-        ignore_index: the class of pixels that are not judged.
-        smooth: added to numerator and denominator.
-    """
-    kinds = torch.arange(logits.shape[1], device=logits.device)
-    truth = classes[:, None] == kinds.view(-1, *[1] * (classes.ndim - 1))  # [B, K, *S]
-    valid = (classes != ignore_index)[:, None]
-    probs = logits.float().softmax(1) * valid
-    axes = [0, *range(2, logits.ndim)]
-    counts = truth.sum(axes).float()
-    shared = (probs * truth).sum(axes)
-    loss = 1 - (2 * shared + smooth) / (probs.sum(axes) + counts + smooth)
-    present = counts > 0
-    return (loss * present).sum() / present.sum().clamp(min=1)
+    options = options or {}
+    wrong = [f"{name} is not among the losses {list(names)}" for name in options.keys() - names]
+    for name in sorted(options.keys() & names):
+        known = OPTIONS.get(name, {})
+        for option, value in options[name].items():
+            if option not in known:
+                wrong.append(f"{name} has {sorted(known) or 'no options'}, not {option!r}")
+            elif not known[option][0] <= value <= known[option][1]:
+                low, high = known[option]
+                wrong.append(f"{name}.{option} must lie in {low:g}…{high:g}, got {value}")
+    if wrong:
+        raise ValueError("options of losses: " + "; ".join(wrong))
+    return {name: partial(DENSE_LOSSES[name], **options.get(name, {})) for name in names}
