@@ -7,13 +7,17 @@ import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
+    multiclass_cohen_kappa,
     multiclass_confusion_matrix,
     multiclass_jaccard_index,
+    multiclass_matthews_corrcoef,
+    multiclass_specificity,
 )
 from torchmetrics.segmentation import MeanIoU
 
 from microtome.evaluation import ConfusionMatrix, confusion, scores
 
+KEYS = ("iou", "dice", "precision", "recall", "specificity")
 TRUTH = torch.tensor([[0, 0, 0, 0], [1, 1, 2, 255]])
 RESULT = torch.tensor([[0, 0, 0, 1], [1, 0, 2, 2]])
 
@@ -38,6 +42,11 @@ def test_by_hand():
     assert numbers["pixel_accuracy"] == pytest.approx(5 / 7)
     assert numbers["mean_accuracy"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
     assert numbers["fwiou"] == pytest.approx((4 * 3 / 5 + 2 / 3 + 1) / 7)
+    assert numbers["specificity/a"] == pytest.approx(2 / 3)
+    assert numbers["mean_specificity"] == pytest.approx((2 / 3 + 4 / 5 + 1) / 3)
+    by_chance = (4 * 4 + 2 * 2 + 1) / 49
+    assert numbers["kappa"] == pytest.approx((5 / 7 - by_chance) / (1 - by_chance))
+    assert numbers["mcc"] == pytest.approx((5 * 7 - 21) / (49 - 21)), "rows and columns sum alike"
 
 
 @pytest.mark.parametrize("shape", [(50,), (40, 30), (6, 20, 30)])
@@ -58,6 +67,54 @@ def test_equals_torchmetrics(shape, dtype):
     for name, dice, value in zip("abcde", f1.tolist(), precision.tolist(), strict=True):
         assert numbers[f"dice/{name}"] == pytest.approx(dice, abs=1e-6)
         assert numbers[f"precision/{name}"] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(400,), (6, 20, 30)])
+def test_agreement_equals_torchmetrics(shape):
+    result, truth = maps(shape, 4, seed=2)
+    numbers = scores(confusion(result, truth, 4), "abcd")
+    known = {"num_classes": 4, "ignore_index": 255}
+    kappa, mcc = (
+        judge(result, truth, **known).item()
+        for judge in (multiclass_cohen_kappa, multiclass_matthews_corrcoef)
+    )
+    assert (numbers["kappa"], numbers["mcc"]) == pytest.approx((kappa, mcc), abs=1e-6)
+    specificity = multiclass_specificity(result, truth, average=None, **known).tolist()
+    assert [numbers[f"specificity/{name}"] for name in "abcd"] == pytest.approx(specificity)
+    recall = multiclass_accuracy(result, truth, average="macro", **known).item()
+    assert numbers["mean_accuracy"] == pytest.approx(recall, abs=1e-6)
+
+
+def test_equals_scikit_learn():
+    judge = pytest.importorskip("sklearn.metrics")
+    result, truth = maps((30, 40), 5, seed=3)
+    numbers = scores(confusion(result, truth, 5), "abcde")
+    judged = truth != 255
+    pair = truth[judged].numpy(), result[judged].numpy()
+    each = zip(*judge.precision_recall_fscore_support(*pair)[:3], strict=True)
+    for name, wanted in zip("abcde", each, strict=True):
+        own = [numbers[f"{key}/{name}"] for key in ("precision", "recall", "dice")]
+        assert own == pytest.approx(wanted)
+    assert numbers["mean_accuracy"] == pytest.approx(judge.balanced_accuracy_score(*pair))
+    assert numbers["kappa"] == pytest.approx(judge.cohen_kappa_score(*pair))
+    assert numbers["mcc"] == pytest.approx(judge.matthews_corrcoef(*pair))
+    assert numbers["fwiou"] == pytest.approx(judge.jaccard_score(*pair, average="weighted"))
+
+
+@pytest.mark.parametrize(
+    ("result", "truth", "wanted"),
+    [
+        ([0, 0, 0], [0, 1, 0], 0),
+        ([0, 1, 0], [0, 0, 0], 0),
+        ([1, 1, 1], [0, 0, 0], 0),
+        ([0, 0, 0], [0, 0, 0], math.nan),
+        ([1, 0, 0], [0, 1, 1], -1),
+    ],
+)
+def test_one_class_alone_is_no_better_than_chance(result, truth, wanted):
+    numbers = scores(confusion(torch.tensor(result), torch.tensor(truth), 2), "ab")
+    assert numbers["mcc"] == pytest.approx(wanted, nan_ok=True)
+    assert numbers["kappa"] == pytest.approx(-0.8 if wanted == -1 else wanted, nan_ok=True)
 
 
 def test_equals_the_mean_iou_of_torchmetrics_which_is_that_of_one_image():
@@ -81,9 +138,10 @@ def test_an_absent_class_is_nan_and_not_in_the_means():
     truth = torch.tensor([0, 0, 1, 1])
     result = torch.tensor([0, 0, 1, 3])
     numbers = scores(confusion(result, truth, 4), ("a", "b", "gone", "stray"))
-    assert all(math.isnan(numbers[f"{k}/gone"]) for k in ("iou", "dice", "precision", "recall"))
+    assert all(math.isnan(numbers[f"{k}/gone"]) for k in KEYS)
     assert numbers["iou/stray"] == numbers["dice/stray"] == numbers["precision/stray"] == 0
     assert math.isnan(numbers["recall/stray"])
+    assert numbers["specificity/stray"] == pytest.approx(3 / 4)
     assert numbers["miou"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert numbers["mean_accuracy"] == pytest.approx((1 + 0.5) / 2)
 

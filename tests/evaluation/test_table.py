@@ -14,14 +14,14 @@ from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 CLASSES = Classes(("background", "gland", "absent"))
 
 WANT = """\
-class          IoU    Dice  precision  recall
----------------------------------------------
-background  0.6667  0.8000     0.6667  1.0000
-gland       0.5000  0.6667     1.0000  0.5000
-absent           -       -          -       -
----------------------------------------------
-mean        0.5833  0.7333     0.8333  0.7500
-pixel accuracy 0.7500"""
+class          IoU    Dice  precision  recall  specificity
+----------------------------------------------------------
+background  0.6667  0.8000     0.6667  1.0000       0.5000
+gland       0.5000  0.6667     1.0000  0.5000       1.0000
+absent           -       -          -       -            -
+----------------------------------------------------------
+mean        0.5833  0.7333     0.8333  0.7500       0.7500
+pixel accuracy 0.7500, IoU by true pixels 0.5833, kappa 0.5000, Matthews 0.5774"""
 
 
 def test_by_hand():
@@ -31,7 +31,7 @@ def test_by_hand():
 
 def test_missing_numbers_are_dashes():
     lines = format_table({"miou": 0.5}, CLASSES).splitlines()
-    assert lines[-2].split() == ["mean", "0.5000", "-", "-", "-"]
+    assert lines[-2].split() == ["mean", "0.5000", "-", "-", "-", "-"]
 
 
 WANT_OBJECTS = """\

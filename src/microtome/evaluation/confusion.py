@@ -86,15 +86,18 @@ def confusion(result: Tensor, truth: Tensor, count: int, ignore_index: int = 255
 
 
 def scores(matrix: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Turn a confusion matrix [K, K] (rows the truth) into numbers between 0 and 1.
+    """Turn a confusion matrix [K, K] (rows the truth) into numbers, the higher the better.
 
     A class absent from truth and result is nan and left out of the means; recall (and so
-    `mean_accuracy`) is nan for a class absent from the truth alone. Dice equals the F1 score of
-    pixels, mean recall is `mean_accuracy`, and `fwiou` weights the IoU by true pixels.
+    `mean_accuracy`) is nan for a class absent from the truth alone, specificity for a class that
+    is all of the truth. Dice is the F1 score of pixels, `mean_accuracy` the mean recall, also
+    called balanced accuracy, and `fwiou` weighs the IoU by true pixels. `kappa` (Cohen, 1960) and
+    `mcc` (Matthews, 1975; Gorodkin, 2004) reach from -1 to 1, 0 being chance; both are nan where
+    truth and result are the same one class.
 
-    Returns `miou, mean_dice, pixel_accuracy, mean_accuracy, mean_precision, fwiou` and for each
-    class `iou/NAME, dice/NAME, precision/NAME, recall/NAME`. Raises ValueError when the matrix
-    and the names differ in number.
+    Returns `miou, mean_dice, pixel_accuracy, mean_accuracy, mean_precision, mean_specificity,
+    fwiou, kappa, mcc` and for each class `iou/NAME, dice/NAME, precision/NAME, recall/NAME,
+    specificity/NAME`. Raises ValueError when the matrix and the names differ in number.
     """
     if matrix.shape != (len(names), len(names)):
         raise ValueError(f"{len(names)} classes but a matrix of shape {tuple(matrix.shape)}")
@@ -108,11 +111,13 @@ def class_scores(sums: PixelSums, names: Sequence[str]) -> dict[str, Tensor]:
     hits, true, found = (one.double() for one in sums)
     nan = torch.full_like(hits, float("nan"))
     either = true + found - hits
+    others = true.sum(-1, keepdim=True) - true
     per_class = {
         "iou": hits / either,
         "dice": 2 * hits / (true + found),
         "precision": torch.where(either > 0, hits / found.clamp(min=1), nan),
         "recall": hits / true,
+        "specificity": torch.where(either > 0, 1 - (found - hits) / others, nan),
     }
     numbers = {
         "miou": per_class["iou"].nanmean(-1),
@@ -120,13 +125,28 @@ def class_scores(sums: PixelSums, names: Sequence[str]) -> dict[str, Tensor]:
         "pixel_accuracy": hits.sum(-1) / true.sum(-1),
         "mean_accuracy": per_class["recall"].nanmean(-1),
         "mean_precision": per_class["precision"].nanmean(-1),
+        "mean_specificity": per_class["specificity"].nanmean(-1),
         "fwiou": (true * per_class["iou"]).nansum(-1) / true.sum(-1),
+        **_agreement(hits, true, found),
     }
     return numbers | {
         f"{key}/{name}": values[..., index]
         for key, values in per_class.items()
         for index, name in enumerate(names)
     }
+
+
+def _agreement(hits: Tensor, true: Tensor, found: Tensor) -> dict[str, Tensor]:
+    """Cohen's kappa and Matthews' correlation, for which rows and columns are all it takes."""
+    pixels = true.sum(-1)
+    true, found = true / pixels[..., None], found / pixels[..., None]
+    by_chance = (true * found).sum(-1)
+    beyond = hits.sum(-1) / pixels - by_chance
+    spread = (1 - true.square().sum(-1)) * (1 - found.square().sum(-1))
+    kappa = beyond / (1 - by_chance)
+    # One class alone in the truth, or in the result, is right as often as chance is.
+    constant = torch.where(by_chance < 1, torch.zeros_like(kappa), kappa)
+    return {"kappa": kappa, "mcc": torch.where(spread > 0, beyond / spread.sqrt(), constant)}
 
 
 def _as_bytes(values: Tensor) -> Tensor | None:

@@ -7,12 +7,25 @@ from collections.abc import Mapping
 
 from ..structures import Classes
 
-COLUMNS = {"iou": "IoU", "dice": "Dice", "precision": "precision", "recall": "recall"}
+COLUMNS = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+}
 MEANS = {
     "iou": "miou",
     "dice": "mean_dice",
     "precision": "mean_precision",
     "recall": "mean_accuracy",
+    "specificity": "mean_specificity",
+}
+OVERALL = {
+    "pixel_accuracy": "pixel accuracy",
+    "fwiou": "IoU by true pixels",
+    "kappa": "kappa",
+    "mcc": "Matthews",
 }
 OBJECT_COLUMNS = {
     "pq": "PQ",
@@ -28,7 +41,7 @@ OBJECT_COLUMNS = {
 
 
 def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
-    """A row per class, their means, and the pixel accuracy; `-` where a number does not exist.
+    """A row per class, their means, and numbers without classes; `-` where a number does not exist.
 
     Args:
         metrics: what `SemanticEvaluator.evaluate` returns; keys it lacks are shown as `-`.
@@ -38,7 +51,8 @@ def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
     for name in classes.names:
         rows.append([name, *(_number(metrics, f"{key}/{name}") for key in COLUMNS)])
     rows.append(["mean", *(_number(metrics, key) for key in MEANS.values())])
-    return f"{_ruled(rows)}\npixel accuracy {_number(metrics, 'pixel_accuracy')}"
+    overall = ", ".join(f"{name} {_number(metrics, key)}" for key, name in OVERALL.items())
+    return f"{_ruled(rows)}\n{overall}"
 
 
 def format_object_table(metrics: Mapping[str, float], classes: Classes) -> str:
