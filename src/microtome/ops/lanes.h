@@ -11,6 +11,23 @@ typedef int64_t DoubleMask __attribute__((vector_size(4 * LANES)));
 
 #define INLINE inline __attribute__((always_inline))
 
+// Memory for whole vectors: none lies across two lines of the cache, which would cost a tenth.
+template <class T>
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t line{64};
+  Aligned() = default;
+  template <class U>
+  Aligned(const Aligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), line)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, line); }
+  bool operator==(const Aligned&) const { return true; }
+  bool operator!=(const Aligned&) const { return false; }
+};
+
+template <class T>
+using Array = std::vector<T, Aligned<T>>;
+
 template <class T>
 struct Row;
 
@@ -148,28 +165,25 @@ inline void write_any(void* to, const double* from, microtome::ScalarType, int64
   write_row(static_cast<double*>(to) + at, from, count);
 }
 
-// Sums of neighbouring lanes: those of a, then those of b.
-INLINE Floats fold(Floats a, Floats b) {
-#if LANES == 16
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
-         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#elif LANES == 8
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#else
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
-#endif
+// Sums of two blocks of `half` lanes each: those of a where its first one was, those of b where its
+// second one was.
+template <class S, int half, class V, size_t... I>
+INLINE V fold(V a, V b, std::index_sequence<I...>) {
+  constexpr int width = sizeof...(I);
+  const typename Row<S>::Mask second = {-int((I & half) != 0)...};
+  return (second ? b : a) +
+         __builtin_shufflevector(a, b, (int(I) & half ? width + int(I) - half : int(I) + half)...);
 }
 
-INLINE Doubles fold(Doubles a, Doubles b) {
-#if LANES == 16
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
-         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#elif LANES == 8
-  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
-#else
-  return __builtin_shufflevector(a, b, 0, 2) + __builtin_shufflevector(a, b, 1, 3);
-#endif
+// One vector for each of its lanes; their sums come in order.
+template <class S, int half, class V>
+INLINE V fold_all(V* x) {
+  constexpr int width = Row<S>::width;
+#pragma GCC unroll 8
+  for (int i = 0; i < half; ++i)
+    x[i] = fold<S, half>(x[i], x[i + half], std::make_index_sequence<width>());
+  if constexpr (half > 1) return fold_all<S, half / 2>(x);
+  return x[0];
 }
 
 // The sums of `width` vectors, which lie one after the other, as one vector.
@@ -177,12 +191,9 @@ template <class S>
 INLINE typename Row<S>::Vector sums(const S* x) {
   constexpr int width = Row<S>::width;
   typename Row<S>::Vector y[width];
+#pragma GCC unroll 16
   for (int i = 0; i < width; ++i) y[i] = Row<S>::load(x + i * width);
-#pragma GCC unroll 4
-  for (int left = width / 2; left > 0; left /= 2)
-#pragma GCC unroll 8
-    for (int i = 0; i < left; ++i) y[i] = fold(y[2 * i], y[2 * i + 1]);
-  return y[0];
+  return fold_all<S, width / 2>(y);
 }
 
 // e^x to a few units in the last place (Cephes' polynomial); 0 where float has nothing as small,

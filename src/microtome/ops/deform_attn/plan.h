@@ -26,17 +26,17 @@ struct Plan {
   const Call& call;
   const int64_t samples, padded;  // S, and S up to whole vectors
   // Per sample, for good: the level's first position and its size per axis; a convolution's tap.
-  std::vector<Index> start, last[D], step[D];
-  std::vector<A> size[D], tap[D];
+  Array<Index> start, last[D], step[D];
+  Array<A> size[D], tap[D];
   // Per query: what places are relative to, in cells.
-  std::vector<A> base[D];
+  Array<A> base[D];
   // Per query and head. Shares of the lower and upper neighbour on each axis, 0 beyond the border,
   // and whether there is one; then cells and shares of the 2^D corners, the last axis fastest.
   // `seen`: -1 within the border, 1 beyond it where shares are nan all the same, else 0.
-  std::vector<A> low[D], high[D], share[corners];
-  std::vector<Index> in_low[D], in_high[D], cell[corners], seen;
+  Array<A> low[D], high[D], share[corners];
+  Array<Index> in_low[D], in_high[D], cell[corners], seen;
   const A* weights;  // where they lie in memory, or in `own`
-  std::vector<A> own, own_places;
+  Array<A> own, own_places;
 
   explicit Plan(const Call& call)
       : call(call), samples(call.samples()), padded((samples + width - 1) / width * width),
@@ -44,7 +44,7 @@ struct Plan {
     for (int axis = 0; axis < D; ++axis) {
       last[axis].resize(padded), step[axis].resize(padded);
       in_low[axis].resize(padded), in_high[axis].resize(padded);
-      for (std::vector<A>* x : {size, tap, base, low, high}) x[axis].resize(padded);
+      for (Array<A>* x : {size, tap, base, low, high}) x[axis].resize(padded);
     }
     for (int k = 0; k < corners; ++k) share[k].resize(padded), cell[k].resize(padded);
     spread_levels();

@@ -24,15 +24,14 @@ struct Slice {
   const Call& call;
   Plan<D, A> plan;
   const int64_t channels;
-  std::vector<A> rows;      // [N, 2, C] values beside their gradients
-  std::vector<A> grad;      // [C] of the answer
-  std::vector<A> products;  // [2^D, S, width] of value and gradient, channels folded to a vector
-  std::vector<A> by_weight, by_place[D], mixed;
+  Array<A> rows;      // [N, 2, C] values beside their gradients
+  Array<A> grad;      // [C] of the answer
+  Array<A> products;  // [2^D, S, width] of value and gradient, channels folded to a vector
+  Array<A> by_weight, by_place[D];
 
   explicit Slice(const Call& call)
       : call(call), plan(call), channels(call.channels), rows(call.positions * 2 * channels),
-        grad(channels), products(corners * plan.padded * width), by_weight(plan.padded),
-        mixed(plan.samples * D) {
+        grad(channels), products(corners * plan.padded * width), by_weight(plan.padded) {
     for (int axis = 0; axis < D; ++axis) by_place[axis].resize(plan.padded);
   }
 
@@ -75,39 +74,46 @@ struct Slice {
       scatter<0>();
     for (int64_t s = 0; s < plan.padded; s += width) differentiate(s);
     if (call.softmax) soften();
+    A* places = static_cast<A*>(call.grad_places) + row * samples * D;
     for (int64_t s = 0; s < samples; ++s)
-      for (int axis = 0; axis < D; ++axis) mixed[s * D + axis] = by_place[axis][s];
-    write_row(static_cast<A*>(call.grad_places) + row * samples * D, mixed.data(), samples * D);
+      for (int axis = 0; axis < D; ++axis) places[s * D + axis] = by_place[axis][s];
     write_any(call.grad_weights, by_weight.data(), call.weights_dtype, row * samples, samples);
   }
 
-  // Adds the gradient to the values' and leaves its products with the values.
+  // Adds the gradient to the values' and leaves its products with the values. For all the compiler
+  // knows, a vector stored may be a member: those that the loop needs are kept apart.
   template <int K>  // vectors of channels; 0: any number, and a rest
   INLINE void scatter() {
-    const int64_t count = K ? K : channels / width;
+    const int64_t channels = K ? K * width : this->channels, count = channels / width;
+    const int64_t samples = plan.samples, apart = plan.padded * width;
+    const typename R::Index *seen = plan.seen.data(), *cells[corners];
+    const A *given = grad.data(), *shares[corners];
+    A *values = rows.data(), *product = products.data();
+    for (int k = 0; k < corners; ++k)
+      cells[k] = plan.cell[k].data(), shares[k] = plan.share[k].data();
     V g[K ? K : 1];
-    for (int v = 0; v < K; ++v) g[v] = R::load(&grad[v * width]);
-    for (int64_t s = 0; s < plan.samples; ++s) {
-      A* product = &products[s * width];
-      for (int k = 0; k < corners; ++k, product += plan.padded * width) {
+    for (int v = 0; v < K; ++v) g[v] = R::load(given + v * width);
+    for (int64_t s = 0; s < samples; ++s, product += width) {
+#pragma GCC unroll 8
+      for (int k = 0; k < corners; ++k) {
         V total = V{};
-        if (plan.seen[s]) {
-          A* value = &rows[int64_t(plan.cell[k][s]) * 2 * channels];
+        if (seen[s]) {
+          A* value = values + int64_t(cells[k][s]) * 2 * channels;
           A* sum = value + channels;
-          const A share = plan.seen[s] < 0 ? plan.share[k][s] : A(0);
+          const A share = seen[s] < 0 ? shares[k][s] : A(0);
 #pragma GCC unroll 2
           for (int64_t v = 0; v < count; ++v) {
-            const V now = K ? g[K ? v : 0] : R::load(&grad[v * width]);
+            const V now = K ? g[K ? v : 0] : R::load(given + v * width);
             total += now * R::load(value + v * width);
             R::store(sum + v * width, R::load(sum + v * width) + share * now);
           }
           if (!K)
             for (int64_t c = count * width; c < channels; ++c) {
-              total[0] += grad[c] * value[c];
-              sum[c] += share * grad[c];
+              total[0] += given[c] * value[c];
+              sum[c] += share * given[c];
             }
         }
-        R::store(product, total);
+        R::store(product + k * apart, total);
       }
     }
   }
