@@ -60,8 +60,10 @@ def curves(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         _style(axes, title)
         for curve in drawn:
             _draw(axes, curve, _points(history, curve.key))
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+        if axes.get_legend_handles_labels()[1]:  # where curves leave room, which losses do above
+            corner = "upper right" if title == "Loss" else "lower right"
+            axes.margins(y=0.35)
+            axes.legend(loc=corner, frameon=False, labelcolor=INK, fontsize=9)
     with whole(path) as part:
         figure.savefig(part, format="png")
 
