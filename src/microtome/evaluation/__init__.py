@@ -14,6 +14,7 @@ from .otsu_watershed import OtsuWatershed
 from .overlap import Overlap, overlap, overlap_of_maps
 from .pictures import overlay
 from .semantic_evaluator import SemanticEvaluator, evaluate
+from .surfaces import SurfaceScores, surface_scores
 from .table import format_object_table, format_table
 
 
@@ -32,6 +33,7 @@ __all__ = [
     "OtsuWatershed",
     "Overlap",
     "SemanticEvaluator",
+    "SurfaceScores",
     "confusion",
     "curves",
     "evaluate",
@@ -45,4 +47,5 @@ __all__ = [
     "overlap_of_maps",
     "overlay",
     "scores",
+    "surface_scores",
 ]
