@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from instance_contract import InstanceContract
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,12 +16,11 @@ from microtome.heads.dense import DensePrediction
 from microtome.heads.flooding import flooded
 from microtome.models import Segmenter
 from microtome.structures import Classes, Instances, LabelLayers, PyramidSpec, Segmentation
-from microtome.testing import HeadContract
 
 KINDS = Classes(("background", "gland", "nucleus"), things=(False, True, True))
 
 
-class ObjectsContract(HeadContract):
+class ObjectsContract(InstanceContract):
     classes = KINDS
 
     def make(self):
@@ -33,14 +33,6 @@ class ObjectsContract(HeadContract):
         labels = torch.tensor([1, 2, 1])
         classes = torch.cat([torch.zeros(1, dtype=torch.long), labels])[ids]
         return Segmentation(classes, Instances(labels, masks=LabelLayers.from_ids(ids)))
-
-    def _truths(self, canvas):
-        yield self.truth(canvas)
-        none = torch.zeros(canvas, dtype=torch.long)
-        nothing = Instances(torch.zeros(0, dtype=torch.long), masks=LabelLayers.from_ids(none))
-        yield Segmentation(none, nothing)
-        ignored = torch.full(tuple(canvas), self.classes.ignore_index)
-        yield Segmentation(ignored, self.truth(canvas).instances)
 
     def test_the_decoded_truth_is_the_truth(self):
         head = self.make().eval()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..runs import Runs
 from .found import FoundObjects, Numbers, blocks
 
 Integers = npt.NDArray[np.int64]
@@ -51,14 +52,10 @@ def measure(found: FoundObjects) -> Measured:
 
 
 def _runs(values: Numbers, corner: list[int]) -> _Runs:
-    change = np.ones(values.shape, bool)
-    change[..., 1:] = values[..., 1:] != values[..., :-1]
-    starts = np.flatnonzero(change)
-    lengths = np.diff(starts, append=values.size)
-    numbers = values.reshape(-1)[starts].astype(np.int64)
-    there = numbers > 0
-    places = np.stack(np.unravel_index(starts[there], values.shape), 1)
-    return _Runs(numbers[there], places + np.asarray(corner), lengths[there])
+    runs = Runs.of(values)
+    places = np.stack(np.unravel_index(runs.starts, values.shape), 1)
+    values, lengths = (part.astype(np.int64, copy=False) for part in (runs.values, runs.lengths))
+    return _Runs(values, places + np.asarray(corner), lengths)
 
 
 class _Sums:
