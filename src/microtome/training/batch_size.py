@@ -7,6 +7,8 @@ not fit. Nothing is learnt from it: weights, statistics and chance are afterward
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -109,10 +111,19 @@ def _peak(device: torch.device, work: Callable[[], None]) -> float:
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
         raise ValueError("batch_size: auto measures the CPU's memory on Linux only; give a number")
+    _give_back()
     clear.write_text("5")  # the highest resident size starts again from the present one
     before = _status("VmRSS")
     work()
     return _status("VmHWM") - before
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: what stays resident would hide what is taken next."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _free(device: torch.device) -> float:
