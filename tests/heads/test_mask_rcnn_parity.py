@@ -11,6 +11,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import boxes
 
 from microtome.heads.mask_rcnn.pasting import pasted
+from microtome.heads.mask_rcnn.proposing import Judged
 from microtome.heads.mask_rcnn.published import load_published
 from microtome.structures import Boxes
 
@@ -84,7 +85,7 @@ def test_images_and_maps_are_theirs(run):
 def test_anchors_and_proposals_are_theirs(run):
     levels = (*run.pyramid, run.pyramid[-1][..., ::2, ::2])
     grids = [tuple(x.shape[2:]) for x in levels]
-    anchors = run.head.anchors(grids, run.images.canvas, run.images.tensor.device)
+    anchors = run.head.proposing.anchors(grids, run.images.canvas, run.images.tensor.device)
     known, maps = run.seen["rpn"][0][:2]
     corners = run.pair.theirs.rpn.anchor_generator(known, list(maps.values()))
     assert Boxes.from_format(corners[0], "xyxy").tensor.equal(torch.cat(anchors))
@@ -94,7 +95,7 @@ def test_anchors_and_proposals_are_theirs(run):
     for ours, theirs in zip(deltas, run.seen["rpn.head"][1][1], strict=True):
         theirs = theirs.permute(0, 2, 3, 1).unflatten(-1, (-1, 4)).flatten(1, 3)
         close(ours, in_array_order(theirs))
-    proposals = run.head._propose(logits, deltas, anchors, run.images.shapes)
+    proposals = run.head.proposing.propose(Judged(anchors, logits, deltas), run.images.shapes, 1000)
     for ours, theirs in zip(proposals, run.seen["rpn"][1][0], strict=True):
         assert len(ours) == len(theirs) == len(partners(ours, theirs).unique())
 

@@ -7,9 +7,8 @@ B images, L levels, N anchors of all levels, R regions, K classes with the backg
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,41 +16,23 @@ from torch import Tensor
 from ...geometry import per_axis
 from ...layers import every_second
 from ...losses import checked_weights
-from ...structures import Boxes, Classes, ImageList, Instances, Pyramid, PyramidSpec, Segmentation
+from ...structures import Classes, ImageList, Pyramid, PyramidSpec, Segmentation
 from .. import Head, Targets
 from .alignment import Alignment, checked_alignment
 from .anchors import Anchors, Sizes
-from .box_coding import BoxCoding
 from .branches import BoxBranch, MaskBranch
 from .detecting import Detecting
-from .matching import Matching, Sampling
-from .pasting import pasted
 from .pooling import Pooling
+from .proposing import Judged, Proposing
 from .published import load_published
 from .region_stage import Found, RegionStage
-from .rpn import RegionProposals, Selection
-from .samples import AnchorSamples, RegionSamples, anchor_samples
+from .results import RCNNPrediction, Results
+from .rpn import RegionProposals
 from .truth import ObjectTruth
 
 __all__ = ["Found", "MaskRCNN", "RCNNPrediction"]
 
-log = logging.getLogger("microtome")
-
 WEIGHTS = {"objectness": 1.0, "proposal": 1.0, "class": 1.0, "box": 1.0, "mask": 1.0}
-PROPOSAL_OVERLAP = 0.7
-
-
-class RCNNPrediction(NamedTuple):
-    """What is predicted.
-
-    Attributes:
-        anchors, regions: what is judged; None without targets.
-        found: None while training.
-    """
-
-    anchors: AnchorSamples | None
-    regions: RegionSamples | None
-    found: Found | None
 
 
 class MaskRCNN(Head[RCNNPrediction]):
@@ -122,16 +103,12 @@ class MaskRCNN(Head[RCNNPrediction]):
         _check(spec, classes, (rpn_layers, mask_layers, anchors_judged, regions_judged))
         checked_alignment(alignment)
         dims, channels = spec.spatial_dims, spec.channels[0]
-        self.classes, self.alignment, self.further = classes.checked(), alignment, further
+        self.classes, self.further = classes.checked(), further
         self.weights = checked_weights(weights, WEIGHTS)
         coarser = [tuple(s * 2 ** (i + 1) for s in spec.strides[-1]) for i in range(further)]
-        self.anchors = Anchors((*spec.strides, *coarser), anchor_sizes, ratios, z_ratios, alignment)
-        self.on_anchors = (
-            Matching(0.7, 0.3, forced=True), Sampling(anchors_judged, 0.5), BoxCoding(),
-        )  # fmt: skip
-        self.proposals = proposals
-        count = len(self.anchors.shapes[0])
-        self.rpn = RegionProposals(dims, channels, count, rpn_layers)
+        anchors = Anchors((*spec.strides, *coarser), anchor_sizes, ratios, z_ratios, alignment)
+        self.rpn = RegionProposals(dims, channels, len(anchors.shapes[0]), rpn_layers)
+        self.proposing, self.proposals = Proposing(anchors, anchors_judged), proposals
         cells = per_axis(box_cells, dims), per_axis(mask_cells, dims)
         kinds = classes.num_classes
         self.regions = RegionStage(
@@ -144,7 +121,7 @@ class MaskRCNN(Head[RCNNPrediction]):
             regions_judged,
             Detecting(min_score, overlap, max_objects),
         )
-        self.capped = False  # whether it was said that there may be more objects
+        self.results = Results(alignment, max_objects)
         if pretrained is not None:
             load_published(self, pretrained)
 
@@ -161,21 +138,16 @@ class MaskRCNN(Head[RCNNPrediction]):
         """
         if self.training and targets is None:
             raise ValueError("Mask R-CNN learns from regions around objects: give the targets")
-        levels = list(pyramid)
-        for _ in range(self.further):
-            levels.append(every_second(levels[-1]))
-        logits, deltas = self.rpn(tuple(levels))
-        grids = [tuple(level.shape[2:]) for level in levels]
-        anchors = self.anchors(grids, images.canvas, images.tensor.device)
-        proposals = self._propose(logits, deltas, anchors, images.shapes)
+        judged = self._judged(pyramid, images)
+        count = self.proposals[0 if self.training else 1]
+        proposals = self.proposing.propose(judged, images.shapes, count)
         of_anchors, of_regions = None, None
         if targets is not None:
             truths = [
                 ObjectTruth.of(target, shape, self.classes)
                 for target, shape in zip(targets, images.shapes.tolist(), strict=True)
             ]
-            flat = torch.cat(logits, 1), torch.cat(deltas, 1), torch.cat(anchors)
-            of_anchors = anchor_samples(*flat, truths, self.on_anchors)
+            of_anchors = self.proposing.samples(judged, truths)
             of_regions = self.regions.judge(pyramid, proposals, truths)
         found = None if self.training else self.regions.find(pyramid, proposals, images.shapes)
         return RCNNPrediction(of_anchors, of_regions, found)
@@ -197,45 +169,15 @@ class MaskRCNN(Head[RCNNPrediction]):
         """
         if prediction.found is None:
             raise ValueError("objects are decoded from a prediction that was made in eval mode")
-        have = images.shapes
-        want = have if images.sources is None else images.sources
-        image = prediction.found.objects.image_index
-        return [
-            self._decoded(prediction.found, (image == i).nonzero().flatten(), have[i], want[i])
-            for i in range(len(images))
-        ]
+        return self.results.of(prediction.found, images)
 
-    def _decoded(self, found: Found, rows: Tensor, have: Tensor, want: Tensor) -> Segmentation:
-        boxes, _, labels, scores = (part[rows] for part in found.objects)
-        if len(rows) == self.regions.detecting.most and not self.capped:
-            self.capped = True
-            log.warning(f"{len(rows)} objects in an image or tile: raise the head's `max_objects`")
-        boxes = Boxes(boxes).resize(have, want).tensor
-        masks, kept = pasted(
-            found.masks[rows].float().sigmoid(), boxes, tuple(want.tolist()), self.alignment
-        )
-        return Segmentation(
-            instances=Instances(labels[kept], Boxes(boxes[kept]), scores[kept], masks)
-        )
-
-    @torch.no_grad()
-    def _propose(
-        self,
-        logits: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        anchors: Sequence[Tensor],
-        shapes: Tensor,
-    ) -> list[Tensor]:
-        """Boxes [n, 2D] of each image."""
-        count = self.proposals[0 if self.training else 1]
-        selection = Selection(count, count, PROPOSAL_OVERLAP)
-        boxes, scores = [], []
-        for index, *level in zip(selection.best(logits), logits, deltas, anchors, strict=True):
-            scored, moved, around = level
-            rows = torch.arange(len(index), device=index.device)[:, None]
-            scores.append(scored[rows, index])
-            boxes.append(self.on_anchors[2].decode(moved[rows, index], around[index]))
-        return selection.proposed(boxes, scores, shapes)
+    def _judged(self, pyramid: Pyramid, images: ImageList) -> Judged:
+        levels = list(pyramid)
+        for _ in range(self.further):
+            levels.append(every_second(levels[-1]))
+        grids = [tuple(level.shape[2:]) for level in levels]
+        anchors = self.proposing.anchors(grids, images.canvas, images.tensor.device)
+        return Judged(anchors, *self.rpn(tuple(levels)))
 
 
 def _check(spec: PyramidSpec, classes: Classes, counts: Sequence[int]) -> None:
