@@ -69,6 +69,7 @@ def layouts(tissue, tmp_path):
             "model=resnet_mask2former_volume",
             "model.checkpointing=false",
         ],
+        "lightsheet_mask_rcnn": lambda: [*_embryos(tmp_path), *SMALL_REGIONS],
         "lunghist700": lambda: [*_lungs(tmp_path), UNET],
         "lightsheet_unet_watershed": lambda: [*_embryos(tmp_path), VOLUME_UNET],
         "mask_rcnn_resnet50_fpn": lambda: [
@@ -80,6 +81,7 @@ def layouts(tissue, tmp_path):
         "mask2former_instance": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "nuclei_mask2former": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
+        "nuclei_mask_rcnn": lambda: [*_single_nuclei(tmp_path), *SMALL_REGIONS],
         "nuclei_unet_watershed": lambda: [*_single_nuclei(tmp_path), UNET],
         "pfm_linear": lambda: _foundation(tissue, "vit"),
         "pfm_lora_upernet": lambda: _foundation(tissue, "vit"),
@@ -253,6 +255,8 @@ PARTNERS = {  # options that only go together
     "model/head=maskdino_tiny": ["metrics=pq"],
     "model/neck=simple_pyramid": ["model/backbone=timm_vit_small"],
     "model=resnet_mask_rcnn": ["metrics=pq"],
+    "model=resnet_mask_rcnn_small": ["metrics=pq"],
+    "model=resnet_mask_rcnn_volume": ["metrics=pq"],
     "model=resnet_maskdino": ["metrics=pq"],
     "model=vitdet_mask_rcnn": ["metrics=pq"],
 }
