@@ -18,10 +18,11 @@ VERBS = {
     "ingest": "a folder of volumes as OME-Zarr, with a database of what is known of them",
     "download": "fetch a public data set: ade20k, lunghist700",
     "models": "list pathology foundation models, or explain one and how to get its weights",
+    "convert-config": "a config of another program as one of microtome's",
     "demo": "generate tissue, train, predict and compare, in a few minutes",
     "doctor": "say what this machine has, what is missing and what to type",
 }
-MODULES = {"fit": "fit", "validate": "fit"}  # verbs that share a file
+MODULES = {"validate": "fit", "convert-config": "convert_config"}  # not called as the verb is
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def _answer(args: list[str]) -> int:
 
 def usage() -> str:
     """The first help page."""
-    verbs = "\n".join(f"  {verb:<10}{what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:<16}{what}" for verb, what in VERBS.items())
     return f"""usage: microtome VERB [options]
 
 {verbs}

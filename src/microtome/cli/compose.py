@@ -31,7 +31,7 @@ def compose(config: str | Path, overrides: list[str]) -> dict[str, Any]:
         ComposeError: nothing found, or not composable; the message says what there is.
     """
     path = find(config)
-    raw = _read(path)
+    raw = read(path)
     if "defaults" not in raw and not overrides:
         return raw
     hidden = [o for o in overrides if _is_hidden(o, path)]
@@ -62,7 +62,8 @@ def is_override(word: str) -> bool:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file; raises ComposeError for anything else."""
     import yaml
 
     try:

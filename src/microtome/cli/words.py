@@ -64,6 +64,14 @@ def sort_words(args: list[str]) -> Words:
 
 
 def device_flags(device: str) -> list[str]:
+    """`cpu`, `cuda`, `cuda:0`, `mps` as flags of the trainer.
+
+    Raises ComposeError for anything else.
+    """
+    return [f"--trainer.{key}={value}" for key, value in trainer_of(device).items()]
+
+
+def trainer_of(device: str) -> dict[str, str | int | list[int]]:
     """`cpu`, `cuda`, `cuda:0`, `mps` in the trainer's words.
 
     Raises ComposeError for anything else.
@@ -72,5 +80,4 @@ def device_flags(device: str) -> list[str]:
     accelerators = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
     if kind not in accelerators or (number and not number.isdigit()):
         raise ComposeError(f"--device: expected cpu, cuda, cuda:0 or mps, got {device!r}")
-    devices = f"[{number}]" if number else "1"
-    return [f"--trainer.accelerator={accelerators[kind]}", f"--trainer.devices={devices}"]
+    return {"accelerator": accelerators[kind], "devices": [int(number)] if number else 1}

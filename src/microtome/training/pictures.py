@@ -17,9 +17,12 @@ from .module import TrainingModule
 class SamplePictures(Callback):
     """Writes `epoch_010_sample_00.png`: image, truth and prediction beside each other.
 
+    A checkpoint says when the last ones were made, so a resumed run keeps the rhythm.
+
     Args:
         folder: where to write.
-        save_every: epochs between pictures, at least; the first validation always has some.
+        save_every: pictures of epochs 10, 20, ... with 10, and of the first validation; where such
+            an epoch has no validation, of the next that has one.
         num_samples: how many of the first validation images; 0 writes none.
     """
 
@@ -30,14 +33,12 @@ class SamplePictures(Callback):
             )
         self.folder, self.save_every, self.num_samples = folder, save_every, num_samples
         self._drawn = num_samples  # so many of this validation
-        self._last: int | None = None  # the epoch of the last pictures
+        self._last: int | None = None  # the epoch of the last pictures that are complete
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from the first sample again, when pictures are due."""
-        epoch = trainer.current_epoch + 1
-        due = self._last is None or epoch - self._last >= self.save_every
-        if due and not trainer.sanity_checking and trainer.is_global_zero:
-            self._drawn, self._last = 0, epoch
+        if self._is_due(trainer) and trainer.is_global_zero:
+            self._drawn = 0
 
     def on_validation_batch_end(
         self,
@@ -55,6 +56,27 @@ class SamplePictures(Callback):
                 name = f"epoch_{trainer.current_epoch + 1:03d}_sample_{self._drawn:02d}.png"
                 self._draw(sample, result, pl_module, self.folder / name)
                 self._drawn += 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that pictures were made; one process makes them, and all note it."""
+        if self._is_due(trainer):
+            self._last = trainer.current_epoch + 1
+        self._drawn = self.num_samples
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch of the last pictures."""
+        return {"last": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's pictures."""
+        self._last = state_dict["last"]
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        """Whether a multiple of `save_every` has been reached since the last pictures."""
+        if trainer.sanity_checking:
+            return False
+        reached = (trainer.current_epoch + 1) // self.save_every
+        return self._last is None or reached > self._last // self.save_every
 
     def _draw(
         self, sample: DataSample, result: Segmentation, module: TrainingModule, path: Path
