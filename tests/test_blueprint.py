@@ -56,6 +56,11 @@ class Wider(Leaf):
         super().__init__(Size(width))
 
 
+class Open(Leaf):
+    def __init__(self, width: int = 1, **more) -> None:
+        super().__init__(Size(width), **more)
+
+
 def rebuilt(part, trusted=HERE):
     return build(json.loads(json.dumps(part.blueprint)), trusted)
 
@@ -129,3 +134,10 @@ def test_inner_parts_are_checked_as_well():
     blueprint["init_args"]["leaf"]["class_path"] = "subprocess.Popen"
     with pytest.raises(PermissionError, match=r"subprocess\.Popen"):
         build(blueprint, HERE)
+
+
+def test_arguments_taken_by_any_name_stand_beside_the_others():
+    part = rebuilt(Open(2, rate=0.25, options={"a": 1}))
+    assert (part.size, part.rate, part.options) == (Size(2), 0.25, {"a": 1})
+    assert part.blueprint["init_args"] == {"width": 2, "rate": 0.25, "options": {"a": 1}}
+    assert Open().blueprint["init_args"] == {}

@@ -32,8 +32,7 @@ class Part(nn.Module):
         def remembering(self: Part, *args: Any, **kw: Any) -> None:
             init(self, *args, **kw)
             if type(self).__init__ is remembering:  # the outermost constructor only
-                given = dict(list(signature.bind(self, *args, **kw).arguments.items())[1:])
-                told = {**given, **self.restated()}
+                told = {**_given(signature.bind(self, *args, **kw)), **self.restated()}
                 self.blueprint = _describe(
                     type(self), {k: _as_given(self, k, v) for k, v in told.items()}
                 )
@@ -84,6 +83,15 @@ def _trusted_class(path: str, trusted: tuple[str, ...]) -> type:
             f"{path} is not a Part or a NamedTuple, so a blueprint may not call it"
         )
     return cls
+
+
+def _given(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Arguments by name, without `self`; those taken as `**more` beside the others."""
+    given = dict(list(bound.arguments.items())[1:])
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+    return given
 
 
 def _as_given(part: Part, name: str, value: Any) -> Any:

@@ -1,13 +1,21 @@
 """The linear, the upsampling and the UPerNet head, on any pyramid."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 
+from microtome.blueprint import build
+from microtome.cli.compose import PACKAGED, compose
+from microtome.heads import Head
 from microtome.heads.dense import Dense, DensePrediction
 from microtome.heads.linear import Linear
 from microtome.heads.upernet import UPerNet
 from microtome.heads.upsampling import Upsampling
-from microtome.structures import Classes, ImageList, PyramidSpec
+from microtome.layers import resize_maps as resized
+from microtome.losses import weighted_sum
+from microtome.structures import Classes, ImageList, PyramidSpec, Segmentation
 from microtome.testing import HeadContract
 
 
@@ -106,3 +114,44 @@ def test_another_number_of_classes_is_told_with_both(head):
     with pytest.raises(ValueError, match=r"num_classes: 4 given, the data has 2 \(a, b\)"):
         head(spec, Classes(("a", "b")), num_classes=4)
     assert head(spec, Classes(("a", "b")), num_classes=2).classes.num_classes == 2
+
+
+PRESETS = sorted(p.stem for p in (PACKAGED / "loss").glob("*.yaml") if p.stem != "mask2former")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_of_losses_takes_a_step(preset):
+    config = compose("pfm_linear", [f"loss={preset}", "data.init_args.manifest=x.json"])
+    given = config["model"]["segmenter"]["init_args"]["head"]["init_args"]
+    torch.manual_seed(0)
+    spec = PyramidSpec((8,), ((4.0, 4.0),), (4, 4))
+    head = Linear(spec, Classes(("background", "gland")), **given)
+    head.learn_frequencies([200, 56], [256, 256])
+    wanted = {name: weight for name, weight in given["weights"].items() if weight}
+    assert head.weights == wanted  # what the file says, and none of the defaults besides
+    maps, images = (torch.randn(1, 8, 4, 4),), ImageList.pad([torch.zeros(3, 16, 16)], (4, 4))
+    truth = [Segmentation((resized(maps[0][:, :1], (16, 16))[0, 0] > 0.5).long())]
+    optimiser, totals = torch.optim.SGD(head.parameters(), 0.05), []
+    for _ in range(2):
+        totals.append(weighted_sum(head.losses(head(maps, images), truth), head.weights))
+        optimiser.zero_grad()
+        totals[-1].backward()
+        optimiser.step()
+    assert totals[1] < totals[0]
+
+
+def test_a_config_says_the_losses_of_any_semantic_head_and_a_blueprint_repeats_it():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--head", type=Callable[[PyramidSpec, Classes], Head])
+    losses = {"weights": {"focal": 1.0}, "class_weights": [1.0, 2.0], "num_classes": 2}
+    losses["options"] = {"focal": {"gamma": 1.0}}
+    for path, own in [("dense.Dense", {"channels": 8}), ("linear.Linear", {})]:
+        named = {"class_path": f"microtome.heads.{path}", "init_args": own | losses}
+        make = parser.instantiate(parser.parse_object({"head": named})).head
+        head = make(PyramidSpec((8,), ((4.0, 4.0),), (4, 4)), Classes(("background", "gland")))
+        told = head.blueprint["init_args"]
+        assert {key: told[key] for key in own | losses} == own | losses
+        assert build(head.blueprint).terms.keys() == head.weights.keys() >= {"focal"}
+        named["init_args"] = {"class_wieghts": "median"}
+        with pytest.raises(ArgumentError, match="class_wieghts"):
+            parser.parse_object({"head": named})

@@ -7,14 +7,14 @@ K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 from torch import Tensor, nn
 
 from ..layers import conv, resize_maps
-from ..losses import Balance
 from ..structures import Classes, Pyramid, PyramidSpec
-from .semantic import SemanticHead
+from .semantic import LossArguments, SemanticHead
 
 __all__ = ["Linear"]
 
@@ -25,27 +25,18 @@ class Linear(SemanticHead):
     Args:
         spec: what the backbone or neck returns.
         classes: the class table.
-        weights: of losses, 1 of `cross_entropy` and `dice` by default (see `SemanticHead`).
-        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
-            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
-        num_classes: K; never needed, checked if given.
-        options: of losses, by the name of the loss and of the option.
+        losses: `weights`, `class_weights`, `num_classes` and `options`, as in `SemanticHead`.
 
-    Raises ValueError for classes that do not exclude each other, for unknown losses, and for
-    another number of classes or of their weights.
+    Raises ValueError as `SemanticHead` does.
     """
 
     def __init__(
         self,
         spec: PyramidSpec,
         classes: Classes,
-        *,
-        weights: Mapping[str, float] | None = None,
-        class_weights: Balance | Sequence[float] | None = None,
-        num_classes: int | None = None,
-        options: Mapping[str, Mapping[str, float]] | None = None,
+        **losses: Unpack[LossArguments],
     ) -> None:
-        super().__init__(classes, weights, class_weights, num_classes, options)
+        super().__init__(classes, **losses)
         dims, count = spec.spatial_dims, classes.num_classes
         self.classify = nn.ModuleList(
             conv(dims, channels, count, bias=level == 0)

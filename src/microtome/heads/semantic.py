@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypedDict, get_args
 
 import torch
 from torch import Tensor
@@ -26,10 +26,26 @@ from ..losses.dense import DenseLoss
 from ..structures import Classes, ImageList, Pyramid, Segmentation
 from . import Head, Targets
 
-__all__ = ["DensePrediction", "SemanticHead"]
+__all__ = ["DensePrediction", "LossArguments", "SemanticHead"]
 
 ClassWeights = Balance | Sequence[float] | None
 WEIGHTS = {name: float(name in ("cross_entropy", "dice")) for name in DENSE_LOSSES}
+
+
+class LossArguments(TypedDict, total=False):
+    """What every semantic head takes besides its own arguments, as `SemanticHead` says.
+
+    Attributes:
+        weights: of losses; by default 1 of `cross_entropy` and `dice`.
+        class_weights: K factors, or how the training set gives them: `inverse` or `median`.
+        num_classes: K; never needed, checked if given.
+        options: of losses, by the name of the loss and of the option.
+    """
+
+    weights: Mapping[str, float] | None
+    class_weights: ClassWeights
+    num_classes: int | None
+    options: Mapping[str, Mapping[str, float]] | None
 
 
 class DensePrediction(NamedTuple):
@@ -58,10 +74,10 @@ class SemanticHead(Head[DensePrediction]):
     def __init__(
         self,
         classes: Classes,
-        weights: Mapping[str, float] | None,
-        class_weights: ClassWeights,
-        num_classes: int | None,
-        options: Mapping[str, Mapping[str, float]] | None,
+        weights: Mapping[str, float] | None = None,
+        class_weights: ClassWeights = None,
+        num_classes: int | None = None,
+        options: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         super().__init__()
         name = type(self).__name__

@@ -5,15 +5,15 @@ B batch, K classes, *S spatial shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import conv, conv_block, pool_to, resize_maps
-from ..losses import Balance
 from ..structures import Classes, Pyramid, PyramidSpec
-from .semantic import SemanticHead
+from .semantic import LossArguments, SemanticHead
 
 __all__ = ["UPerNet"]
 
@@ -30,14 +30,9 @@ class UPerNet(SemanticHead):
         classes: the class table.
         channels: the width that all levels are brought to.
         bins: into how many parts per axis the coarsest level is pooled.
-        weights: of losses, 1 of `cross_entropy` and `dice` by default (see `SemanticHead`).
-        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
-            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
-        num_classes: K; never needed, checked if given.
-        options: of losses, by the name of the loss and of the option.
+        losses: `weights`, `class_weights`, `num_classes` and `options`, as in `SemanticHead`.
 
-    Raises ValueError for classes that do not exclude each other, for unknown losses, and for
-    another number of classes or of their weights.
+    Raises ValueError as `SemanticHead` does.
     """
 
     def __init__(
@@ -47,12 +42,9 @@ class UPerNet(SemanticHead):
         *,
         channels: int = 256,
         bins: Sequence[int] = BINS,
-        weights: Mapping[str, float] | None = None,
-        class_weights: Balance | Sequence[float] | None = None,
-        num_classes: int | None = None,
-        options: Mapping[str, Mapping[str, float]] | None = None,
+        **losses: Unpack[LossArguments],
     ) -> None:
-        super().__init__(classes, weights, class_weights, num_classes, options)
+        super().__init__(classes, **losses)
         dims, (*finer, coarsest) = spec.spatial_dims, spec.channels
         self.bins = tuple(bins)
         self.pooled = nn.ModuleList(conv_block(dims, coarsest, channels, 1) for _ in self.bins)

@@ -8,15 +8,15 @@ B batch, K classes, *S spatial shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import conv, conv_block, resize_maps
-from ..losses import Balance
 from ..structures import Classes, Pyramid, PyramidSpec
-from .semantic import SemanticHead
+from .semantic import LossArguments, SemanticHead
 
 __all__ = ["Upsampling"]
 
@@ -31,14 +31,9 @@ class Upsampling(SemanticHead):
         classes: the class table.
         channels: after the first convolution and after each step; the last is used again where
             there are more steps.
-        weights: of losses, 1 of `cross_entropy` and `dice` by default (see `SemanticHead`).
-        class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
-            training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
-        num_classes: K; never needed, checked if given.
-        options: of losses, by the name of the loss and of the option.
+        losses: `weights`, `class_weights`, `num_classes` and `options`, as in `SemanticHead`.
 
-    Raises ValueError for classes that do not exclude each other, for unknown losses, and for
-    another number of classes or of their weights.
+    Raises ValueError as `SemanticHead` does.
     """
 
     def __init__(
@@ -47,12 +42,9 @@ class Upsampling(SemanticHead):
         classes: Classes,
         *,
         channels: Sequence[int] = (512, 256, 128, 64, 16),
-        weights: Mapping[str, float] | None = None,
-        class_weights: Balance | Sequence[float] | None = None,
-        num_classes: int | None = None,
-        options: Mapping[str, Mapping[str, float]] | None = None,
+        **losses: Unpack[LossArguments],
     ) -> None:
-        super().__init__(classes, weights, class_weights, num_classes, options)
+        super().__init__(classes, **losses)
         dims = spec.spatial_dims
         self.first = conv_block(dims, spec.channels[-1], channels[0])
         self.steps = _steps(spec.strides[-1])
