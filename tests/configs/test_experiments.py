@@ -62,6 +62,7 @@ def layouts(tissue, tmp_path):
         "glands": lambda: [*_glands(tmp_path, tissue.parent), UNET],
         "glands_mask2former": lambda: _glands(tmp_path, tissue.parent),
         "glands_grades": lambda: [*_glands(tmp_path, tissue.parent, graded=True), UNET],
+        "lightsheet_maskdino": lambda: [*_embryos(tmp_path), FEW_QUERIES],
         "lightsheet_unet": lambda: [*_embryos(tmp_path), VOLUME_UNET],
         "lightsheet_mask2former": lambda: _embryos(tmp_path),
         "lightsheet_mask2former_256": lambda: [
@@ -80,6 +81,7 @@ def layouts(tissue, tmp_path):
         "mask_rcnn_vitdet": lambda: [*_single_nuclei(tmp_path), *SMALL_REGIONS, *SMALL_VITDET],
         "mask2former_instance": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
         "maskdino": lambda: [*_single_nuclei(tmp_path), *SMALL_QUERIES],
+        "nuclei_maskdino": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
         "nuclei_mask2former": lambda: [*_single_nuclei(tmp_path), FEW_QUERIES],
         "nuclei_mask_rcnn": lambda: [*_single_nuclei(tmp_path), *SMALL_REGIONS],
         "nuclei_unet_watershed": lambda: [*_single_nuclei(tmp_path), UNET],
@@ -258,6 +260,8 @@ PARTNERS = {  # options that only go together
     "model=resnet_mask_rcnn_small": ["metrics=pq"],
     "model=resnet_mask_rcnn_volume": ["metrics=pq"],
     "model=resnet_maskdino": ["metrics=pq"],
+    "model=resnet_maskdino_small": ["metrics=pq"],
+    "model=resnet_maskdino_volume": ["metrics=pq"],
     "model=vitdet_mask_rcnn": ["metrics=pq"],
 }
 OPTIONS = [

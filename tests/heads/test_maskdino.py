@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from microtome.heads import mask_decoding, maskdino_selection
 from microtome.heads.mask_targets import MaskTargets
 from microtome.heads.maskdino import MaskDINO
-from microtome.heads.maskdino_decoder import Answers, BoxMaskPrediction
 from microtome.heads.maskdino_denoising import Known, noisy, who_sees_whom
+from microtome.heads.maskdino_prediction import Answers, BoxMaskPrediction
 from microtome.heads.maskdino_selection import Places, boxes_of_masks
 from microtome.structures import (
     Classes,
@@ -113,7 +113,7 @@ def test_every_loss_is_weighted_and_every_weight_is_used(spec):
     parts = ("", "proposed_", "denoised_")
     assert head.weights == {p + name: w for p in parts for name, w in terms.items()}
     assert losses.keys() == head.weights.keys()
-    answers = {"class": head.decoder.classify, "box": head.decoder.correct[-1]}
+    answers = {"class": head.decoder.classify, "box": head.decoder.correct.layers[-1]}
     answers |= {"giou": answers["box"]} | dict.fromkeys(("mask", "dice"), head.decoder.embed[-1])
     for name, value in losses.items():
         part = answers[name.rpartition("_")[2]]

@@ -11,6 +11,7 @@ from typing import Any
 from ..losses.masks import PointSampling
 from ..structures import Classes, ImageList, Pyramid, PyramidSpec
 from . import Targets
+from .counts import too_small
 from .mask2former_weights import load_published
 from .mask_classification import MaskClassification, MaskPrediction
 from .mask_targets import Task
@@ -66,22 +67,21 @@ class Mask2Former(MaskClassification):
         weights: Mapping[str, float] | None = None,
         pretrained: str | None = None,
     ) -> None:
-        sampling = PointSampling(num_points)
+        wrong = too_small(
+            num_queries=num_queries, decoder_layers=decoder_layers, num_points=num_points
+        )
+        if wrong:
+            raise ValueError(f"Mask2Former: {', '.join(wrong)}")
         super().__init__(
             classes,
             task,
             weights=weights,
-            sampling=sampling,
+            sampling=PointSampling(num_points),
             min_score=min_score,
             mask_threshold=mask_threshold,
             min_visible=min_visible,
         )
-        _check(
-            {"num_queries": num_queries, "decoder_layers": decoder_layers, "num_points": num_points}
-        )
-        self.pixels = DeformablePixelDecoder(
-            spec, hidden, encoder_layers, num_heads=num_heads, ffn=4 * hidden
-        )
+        self.pixels = DeformablePixelDecoder(spec, hidden, encoder_layers, num_heads)
         self.decoder = MaskedDecoder(
             classes.num_classes,
             num_queries,
@@ -89,7 +89,6 @@ class Mask2Former(MaskClassification):
             layers=decoder_layers,
             levels=self.pixels.encoded,
             num_heads=num_heads,
-            ffn=8 * hidden,
         )
         if pretrained is not None:
             load_published(self, pretrained)
@@ -104,9 +103,3 @@ class Mask2Former(MaskClassification):
         """Maps [B, C_l, *S_l], finest first, to classes and masks of every layer."""
         prediction: MaskPrediction = self.decoder(self.pixels(pyramid, images), images)
         return prediction
-
-
-def _check(counts: Mapping[str, int]) -> None:
-    wrong = [f"{name} {count}" for name, count in counts.items() if count < 1]
-    if wrong:
-        raise ValueError(f"Mask2Former: expected at least 1, got {', '.join(wrong)}")

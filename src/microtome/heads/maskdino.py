@@ -11,11 +11,13 @@ from torch import Tensor
 from ..losses.masks import PointSampling
 from ..structures import Classes, ImageList, Pyramid, PyramidSpec, Segmentation
 from . import Head, Targets
+from .counts import too_small
 from .mask_decoding import Deciding, Queries, found_objects
 from .mask_targets import MaskTargets
-from .maskdino_decoder import BoxDecoder, BoxMaskPrediction
+from .maskdino_decoder import BoxDecoder
 from .maskdino_denoising import Known
 from .maskdino_losses import Scene, all_weights, found_losses, told_losses
+from .maskdino_prediction import BoxMaskPrediction
 from .maskdino_weights import load_published
 from .mean_count import mean_count
 from .pixel_decoder import DeformablePixelDecoder
@@ -70,14 +72,18 @@ class MaskDINO(Head[BoxMaskPrediction]):
         pretrained: str | None = None,
     ) -> None:
         super().__init__()
-        counts = {"num_queries": num_queries, "decoder_layers": decoder_layers}
-        _check({**counts, "num_points": num_points}, num_denoising, noise)
+        wrong = too_small(
+            num_queries=num_queries, decoder_layers=decoder_layers, num_points=num_points
+        )
+        wrong += too_small(0, num_denoising=num_denoising)
+        if not 0 <= noise <= 1:
+            wrong.append(f"noise is not within 0 to 1: {noise}")
+        if wrong:
+            raise ValueError(f"MaskDINO: {', '.join(wrong)}")
         self.classes, self.weights = classes.checked(), all_weights(weights)
         self.sampling, self.deciding = PointSampling(num_points), Deciding(min_score)
         self.num_denoising = num_denoising
-        self.pixels = DeformablePixelDecoder(
-            spec, hidden, encoder_layers, num_heads=num_heads, ffn=4 * hidden
-        )
+        self.pixels = DeformablePixelDecoder(spec, hidden, encoder_layers, num_heads)
         self.decoder = BoxDecoder(
             classes.num_classes,
             num_queries,
@@ -86,7 +92,6 @@ class MaskDINO(Head[BoxMaskPrediction]):
             layers=decoder_layers,
             levels=self.pixels.encoded,
             num_heads=num_heads,
-            ffn=8 * hidden,
             noise=noise,
         )
         if pretrained is not None:
@@ -168,13 +173,3 @@ class MaskDINO(Head[BoxMaskPrediction]):
 
     def _truths(self, targets: Targets) -> list[MaskTargets]:
         return [MaskTargets.of(t, "instance", self.classes) for t in targets]
-
-
-def _check(counts: Mapping[str, int], num_denoising: int, noise: float) -> None:
-    wrong = [f"{name} {count} is not 1 or more" for name, count in counts.items() if count < 1]
-    if num_denoising < 0:
-        wrong.append(f"num_denoising {num_denoising} is not 0 or more")
-    if not 0 <= noise <= 1:
-        wrong.append(f"noise is not within 0 to 1: {noise}")
-    if wrong:
-        raise ValueError(f"MaskDINO: {', '.join(wrong)}")

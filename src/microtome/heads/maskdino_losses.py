@@ -19,8 +19,8 @@ from ..losses.masks import PointSampling
 from ..losses.matching import assign_layers, total_cost
 from .judged_points import JudgedPoints, known_only
 from .mask_targets import MaskTargets
-from .maskdino_decoder import Answers
 from .maskdino_denoising import Known
+from .maskdino_prediction import Answers
 from .maskdino_targets import object_boxes
 
 TERMS = {"class": 4.0, "mask": 5.0, "dice": 5.0, "box": 5.0, "giou": 2.0}

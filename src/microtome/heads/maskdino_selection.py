@@ -1,8 +1,7 @@
 """Which places of an encoded image become queries, and with which boxes they begin.
 
 Two-stage selection (Zhu et al., Deformable DETR, ICLR 2021; Zhang et al., DINO, ICLR 2023) and
-boxes from masks (Li et al., Mask DINO, CVPR 2023). Boxes are centre and sizes in array order,
-`cz cy cx d h w`, as parts of the image (0…1), not of the canvas that it is padded to.
+boxes from masks (Li et al., Mask DINO, CVPR 2023).
 
 B batch, N places of all levels, Q queries, E channels, D axes, *S the shape of the features.
 """
@@ -19,12 +18,12 @@ from torch import Tensor
 from ..layers import centres
 from ..layers.map_positions import map_extents, valid_cells
 from ..structures import ImageList
+from .maskdino_boxes import box_logits, image_share
 
-__all__ = ["Places", "box_logits", "boxes_of_masks", "image_share"]
+__all__ = ["Places", "boxes_of_masks", "first_boxes"]
 
 SIZE = 0.05  # of the box that a place of the finest level proposes; doubled with every level
 BORDER = 0.01  # centres and sizes nearer than this to 0 or 1 propose nothing
-_EPSILON = 1e-5  # so that the logit of 0 and of 1 is finite
 _CELLS_AT_ONCE = 2**23  # of masks that are held at a time
 
 
@@ -63,15 +62,18 @@ class Places(NamedTuple):
         return cls(values, shapes, valid_mask, box_logits(proposed), usable)
 
 
-def box_logits(boxes: Tensor) -> Tensor:
-    """The inverse of the sigmoid, finite for 0 and 1 too; float32."""
-    boxes = boxes.float().clamp(0, 1)
-    return torch.log(boxes.clamp(min=_EPSILON) / (1 - boxes).clamp(min=_EPSILON))
+def first_boxes(logits: Tensor, embeddings: Tensor, features: Tensor, images: ImageList) -> Tensor:
+    """With which queries begin [B, Q, 2D]: around their masks; as proposed where one is empty.
 
-
-def image_share(images: ImageList) -> Tensor:
-    """[B, D] the part of the canvas that each image takes."""
-    return images.shapes / torch.tensor(images.canvas, device=images.shapes.device)
+    Args:
+        logits: [B, Q, 2D] of the proposed boxes.
+        embeddings: [B, Q, E] of the masks.
+        features: [B, E, *S].
+        images: where the images end.
+    """
+    around = boxes_of_masks(embeddings, features, images)
+    empty = (around == 0).all(-1, keepdim=True)
+    return torch.where(empty, logits, box_logits(around)).sigmoid()
 
 
 def boxes_of_masks(embeddings: Tensor, features: Tensor, images: ImageList) -> Tensor:

@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..layers import resize_maps
 from ..layers.map_positions import map_extents, sine_positions, valid_cells
 from ..structures import ImageList
 from .mask_classification import MaskPrediction
 from .pixel_decoder import DecodedPixels
+from .query_layers import Attention, mlp
 
 __all__ = ["MaskedDecoder"]
+
+WIDER = 8  # the feed-forward part than the queries
 
 
 class Level(NamedTuple):
@@ -31,33 +33,13 @@ class Level(NamedTuple):
     valid_mask: Tensor
 
 
-class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al., 2017) with keys and values apart."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
-        self.out = nn.Linear(dim, dim)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
-        """Attend: [B, Q, E], [B, N, E], [B, N, E] and, True where allowed, [B, Q, N] bool."""
-        parts = ((self.q, query), (self.k, key), (self.v, value))
-        q, k, v = (p(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for p, x in parts)
-        mask = None if seen is None else seen[:, None]
-        out: Tensor = self.out(
-            F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
-        )
-        return out
-
-
 class MaskedLayer(nn.Module):
     """Masked attention to one level, attention among queries, feed-forward; norms come after."""
 
-    def __init__(self, dim: int, num_heads: int, ffn: int) -> None:
+    def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.look, self.talk = Attention(dim, num_heads), Attention(dim, num_heads)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn), nn.ReLU(), nn.Linear(ffn, dim))
+        self.ffn = mlp(dim, WIDER * dim, dim)
         self.look_norm, self.talk_norm, self.ffn_norm = (nn.LayerNorm(dim) for _ in range(3))
 
     def forward(self, x: Tensor, places: Tensor, level: Level, seen: Tensor) -> Tensor:
@@ -78,7 +60,6 @@ class MaskedDecoder(nn.Module):
         layers: how many; they go through the levels in turn, coarsest first.
         levels: how many there are; those that no layer reaches are not looked at.
         num_heads: of attention.
-        ffn: width of the feed-forward part.
     """
 
     def __init__(
@@ -90,21 +71,18 @@ class MaskedDecoder(nn.Module):
         layers: int = 9,
         levels: int = 3,
         num_heads: int = 8,
-        ffn: int = 2048,
     ) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(num_queries, dim))
         self.places = nn.Parameter(torch.randn(num_queries, dim))
         self.level_embed = nn.Parameter(torch.randn(min(levels, layers), dim))
-        self.layers = nn.ModuleList(MaskedLayer(dim, num_heads, ffn) for _ in range(layers))
+        self.layers = nn.ModuleList(MaskedLayer(dim, num_heads) for _ in range(layers))
         for weights in self.layers.parameters():
             if weights.ndim > 1:
                 nn.init.xavier_uniform_(weights)
         self.norm = nn.LayerNorm(dim)
         self.classify = nn.Linear(dim, num_classes + 1)
-        self.embed = nn.Sequential(
-            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)
-        )
+        self.embed = mlp(dim, dim, dim, dim)
 
     def forward(self, pixels: DecodedPixels, images: ImageList) -> MaskPrediction:
         """Predict before the first layer and after each."""

@@ -18,9 +18,11 @@ from ..layers import centres, conv, group_norm, resize_maps
 from ..layers.deformable import DeformableAttention
 from ..layers.map_positions import map_extents, sine_positions, valid_cells
 from ..structures import ImageList, Pyramid, PyramidSpec
+from .query_layers import mlp
 
 __all__ = ["DecodedPixels", "DeformableLayer", "DeformablePixelDecoder"]
 
+WIDER = 4  # the feed-forward part than the positions
 ENCODED = 3  # the number of levels, the coarsest ones, that attend to each other
 
 
@@ -43,11 +45,11 @@ class Memory(NamedTuple):
 class DeformableLayer(nn.Module):
     """Deformable self-attention over all levels, then a feed-forward part; norms come after."""
 
-    def __init__(self, attend: DeformableAttention, dim: int, ffn: int) -> None:
+    def __init__(self, attend: DeformableAttention, dim: int) -> None:
         super().__init__()
         self.attend = attend
         self.attend_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn), nn.ReLU(), nn.Linear(ffn, dim))
+        self.ffn = mlp(dim, WIDER * dim, dim)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[B, N, E] to the same; padding gives nothing to anybody."""
@@ -68,12 +70,9 @@ class DeformablePixelDecoder(nn.Module):
         dim: E.
         layers: of deformable attention.
         num_heads: in each.
-        ffn: width of their feed-forward part.
     """
 
-    def __init__(
-        self, spec: PyramidSpec, dim: int, layers: int, *, num_heads: int = 8, ffn: int = 1024
-    ) -> None:
+    def __init__(self, spec: PyramidSpec, dim: int, layers: int, num_heads: int = 8) -> None:
         super().__init__()
         dims, levels = spec.spatial_dims, len(spec.channels)
         self.encoded = min(ENCODED, max(1, levels - 1))
@@ -83,7 +82,7 @@ class DeformablePixelDecoder(nn.Module):
         )
         self.level_embed = nn.Parameter(torch.randn(self.encoded, dim))
         self.layers = nn.ModuleList(
-            DeformableLayer(DeformableAttention(dim, self.encoded, dims, num_heads), dim, ffn)
+            DeformableLayer(DeformableAttention(dim, self.encoded, dims, num_heads), dim)
             for _ in range(layers)
         )
         self.laterals = nn.ModuleList(
