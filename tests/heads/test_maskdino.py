@@ -247,6 +247,19 @@ def test_masks_of_which_boxes_are_made_are_held_a_few_at_a_time(monkeypatch):
     assert held[0] == 1280 and max(held[1:]) <= 400
 
 
+@pytest.mark.parametrize("spec", [PLANE, VOLUME])
+def test_queries_begin_with_boxes_of_masks_or_of_places(spec):
+    head, maps, images = setting(spec)
+    masks = head.decoder(head.pixels(maps, images), images)
+    head.decoder.boxes_of_masks = False
+    other = head.decoder(head.pixels(maps, images), images)
+    assert other.found.boxes[0].equal(other.proposed.boxes[0])
+    assert other.proposed.boxes.equal(masks.proposed.boxes)
+    around = boxes_of_masks(masks.proposed.embeddings[0], masks.features, images)
+    assert (around > 0).any(-1).all()
+    torch.testing.assert_close(masks.found.boxes[0], around, rtol=0, atol=2e-5)
+
+
 def test_padding_is_never_a_query():
     _, _, images = setting(PLANE)
     shapes = images.shapes // 2

@@ -36,6 +36,8 @@ class MaskDINO(Head[BoxMaskPrediction]):
         num_queries: the most objects an image can have; more than that are not learnt.
         num_denoising: how many noisy queries help in training; 0 for none.
         noise: how noisy they are, 0…1.
+        boxes_of_masks: queries begin with the boxes around the masks that their places predict; or
+            else with the boxes that the places propose, which from random weights learns sooner.
         hidden: channels of everything inside.
         encoder_layers: of the pixel decoder.
         decoder_layers: of the decoder.
@@ -62,6 +64,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
         num_queries: int = 300,
         num_denoising: int = 100,
         noise: float = 0.4,
+        boxes_of_masks: bool = True,
         hidden: int = 256,
         encoder_layers: int = 6,
         decoder_layers: int = 9,
@@ -93,6 +96,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
             levels=self.pixels.encoded,
             num_heads=num_heads,
             noise=noise,
+            boxes_of_masks=boxes_of_masks,
         )
         if pretrained is not None:
             load_published(self, pretrained)

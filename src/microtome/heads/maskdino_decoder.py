@@ -19,7 +19,7 @@ from ..structures import ImageList
 from .maskdino_boxes import BoxCorrection, BoxEmbedding, box_logits, image_share
 from .maskdino_denoising import Known, noisy, who_sees_whom
 from .maskdino_prediction import Answers, BoxMaskPrediction
-from .maskdino_selection import Places, first_boxes
+from .maskdino_selection import Places, around_masks
 from .pixel_decoder import DecodedPixels
 from .query_layers import Attention, mlp
 
@@ -61,6 +61,7 @@ class BoxDecoder(nn.Module):
         levels: of the pixel decoder, all of which are looked at.
         num_heads: of attention.
         noise: of the objects that are denoised.
+        boxes_of_masks: whether queries begin with the boxes around the masks of their places.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class BoxDecoder(nn.Module):
         levels: int = 3,
         num_heads: int = 8,
         noise: float = 0.4,
+        boxes_of_masks: bool = True,
     ) -> None:
         super().__init__()
         self.num_queries, self.noise = num_queries, noise
+        self.boxes_of_masks = boxes_of_masks
         self.select, self.select_norm = nn.Linear(dim, dim), nn.LayerNorm(dim)
         self.layers = nn.ModuleList(
             BoxLayer(DeformableAttention(dim, levels, spatial_dims, num_heads), dim, num_heads)
@@ -109,7 +112,10 @@ class BoxDecoder(nn.Module):
         content, logits = self._selected(places)
         classes, embeddings = self._predict(content)
         proposed = Answers(classes[None], embeddings[None], logits.sigmoid()[None])
-        boxes = first_boxes(logits.detach(), embeddings.detach(), pixels.features.detach(), images)
+        first = logits.detach()
+        if self.boxes_of_masks:
+            first = around_masks(first, embeddings.detach(), pixels.features.detach(), images)
+        boxes = first.sigmoid()
         known = known or Known.nothing(boxes)
         x, boxes, seen = self._joined(known, content.detach(), boxes)
         count = known.ids.shape[1]

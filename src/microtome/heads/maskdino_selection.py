@@ -20,7 +20,7 @@ from ..layers.map_positions import map_extents, valid_cells
 from ..structures import ImageList
 from .maskdino_boxes import box_logits, image_share
 
-__all__ = ["Places", "boxes_of_masks", "first_boxes"]
+__all__ = ["Places", "around_masks", "boxes_of_masks"]
 
 SIZE = 0.05  # of the box that a place of the finest level proposes; doubled with every level
 BORDER = 0.01  # centres and sizes nearer than this to 0 or 1 propose nothing
@@ -62,18 +62,18 @@ class Places(NamedTuple):
         return cls(values, shapes, valid_mask, box_logits(proposed), usable)
 
 
-def first_boxes(logits: Tensor, embeddings: Tensor, features: Tensor, images: ImageList) -> Tensor:
-    """With which queries begin [B, Q, 2D]: around their masks; as proposed where one is empty.
+def around_masks(logits: Tensor, embeddings: Tensor, features: Tensor, images: ImageList) -> Tensor:
+    """Logits of boxes [B, Q, 2D] around masks; where a mask is empty, those given.
 
     Args:
-        logits: [B, Q, 2D] of the proposed boxes.
-        embeddings: [B, Q, E] of the masks.
+        logits: [B, Q, 2D] of the boxes that places propose.
+        embeddings: [B, Q, E] of their masks.
         features: [B, E, *S].
         images: where the images end.
     """
     around = boxes_of_masks(embeddings, features, images)
     empty = (around == 0).all(-1, keepdim=True)
-    return torch.where(empty, logits, box_logits(around)).sigmoid()
+    return torch.where(empty, logits, box_logits(around))
 
 
 def boxes_of_masks(embeddings: Tensor, features: Tensor, images: ImageList) -> Tensor:
