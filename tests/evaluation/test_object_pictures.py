@@ -64,3 +64,22 @@ def test_mistakes_are_named():
     bare = Instances(torch.tensor([1]))
     with pytest.raises(ValueError, match="the truth have no masks"):
         object_overlay(torch.zeros(3, 40, 60), two((40, 60)), CELLS, truth=bare)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (12, 40, 60)])
+def test_errors_say_what_is_found_false_and_missed(shape):
+    truth, found = two(shape), two(shape)
+    image = torch.zeros(1, *shape)
+    green, red, yellow = (60, 200, 90), (230, 30, 60), (255, 200, 0)
+
+    def told(result):
+        whole = {"projected": len(shape) > 2, "errors": True}
+        page = np.asarray(object_overlay(image, result, CELLS, truth=truth, **whole))
+        swatch = 14 * 14  # in the legend
+        return [int((page == c).all(-1).sum()) > swatch for c in (green, red, yellow)]
+
+    assert told(found) == [True, False, False]
+    assert told(found[torch.tensor([True, False])]) == [True, False, True]
+    other = Instances(torch.tensor([1, 1]), masks=found.masks)  # the second is of class 2
+    assert told(other) == [True, True, False]  # it lies on what was missed
+    assert told(found[torch.tensor([False, False])]) == [False, False, True]

@@ -127,3 +127,22 @@ def test_curves_of_any_history(tmp_path, history):
     with Image.open(tmp_path / "run" / "training_history.png") as picture:
         assert picture.size == (1210, 770)
         assert len(set(picture.convert("L").tobytes())) > 20
+
+
+def test_errors_are_red_and_what_is_not_judged_is_striped():
+    truth = torch.zeros(40, 40, dtype=torch.uint8)
+    truth[:, 20:] = 1
+    truth[30:] = 255
+    found = torch.zeros(40, 40, dtype=torch.uint8)
+    found[:, 24:] = 1
+    image = torch.full((3, 40, 40), 0.5)
+    plain = overlay(image, found, CLASSES, truth=truth)
+    wrong = overlay(image, found, CLASSES, truth=truth, errors=True)
+    assert wrong.width > plain.width
+    red = (230, 30, 60)
+    scale = 320 // 40  # a panel is enlarged to 320 pixels
+    tinted = tuple(round(0.6 * 128 + 0.4 * c) for c in red)
+    swatch = 14 * 14
+    assert count(plain, red) == count(plain, tinted) == 0
+    assert count(wrong, red) - swatch + count(wrong, tinted) == 30 * 4 * scale**2
+    assert overlay(image, found, CLASSES, errors=True).width < plain.width  # no truth, no errors

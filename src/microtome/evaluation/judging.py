@@ -20,6 +20,7 @@ from .object_pictures import object_overlay
 from .pictures import overlay
 
 KEPT = 4  # pictures of the best, and of the worst
+TOLD = ("mean_dice", "pixel_accuracy", "f1@0.5", "precision@0.5", "recall@0.5")  # in a title
 
 
 class Judged(NamedTuple):
@@ -67,7 +68,9 @@ class Album:
                 del kept[KEPT:]
 
     def _drawn(self, image: Judged, value: float) -> Image.Image:
-        title = f"{image.name}   {self.evaluator.main} {value:.3f}"
+        own = self.evaluator.rows[-1][1].items()
+        others = [f"{key} {v:.3f}" for key, v in own if key in TOLD and key != self.evaluator.main]
+        title = "   ".join((image.name, f"{self.evaluator.main} {value:.3f}", *others))
         return picture(image, self.evaluator.classes, title)
 
 
@@ -85,7 +88,7 @@ def judge(
 
 
 def picture(image: Judged, classes: Classes, title: str) -> Image.Image:
-    """Image, truth and prediction beside each other; black where the image is not known."""
+    """Image, truth, prediction and errors; black where the image is not known."""
     found, true = image.result.instances, image.truth.instances
     decided = image.result.decided().classes
     if found is not None and found.masks is not None:
@@ -95,8 +98,10 @@ def picture(image: Judged, classes: Classes, title: str) -> Image.Image:
         shape = decided.shape
     pixels = torch.zeros(1, *shape) if image.image is None else image.image.cpu()
     if found is not None:
+        flat = len(shape) < 3
         return object_overlay(
-            pixels, found, classes, title, true, image.spacing, projected=len(shape) > 2
+            pixels, found, classes, title, true, image.spacing, projected=not flat, errors=True
         )
     assert decided is not None
-    return overlay(pixels, decided.cpu(), classes, title, image.truth.classes, image.spacing)
+    truth = image.truth.classes
+    return overlay(pixels, decided.cpu(), classes, title, truth, image.spacing, errors=True)

@@ -16,12 +16,19 @@ from torch import Tensor
 
 from ..geometry import Spacing
 from ..structures import Classes, Instances
+from .instance_matching import match
+from .overlap import overlap
 from .page import Entry, Page
 from .pictures import panel_sizes
 from .planes import Pixels, Plane, coloured, edges, nearest, planes
 
 THICK = 700  # pixels of a panel's longer side from which on outlines are two pixels wide
 TURN = 0.618034  # of the colour circle, from one object to the next
+FOUND, FALSE, MISSED = (60, 200, 90), (230, 30, 60), (255, 200, 0)
+VERDICTS = [Entry("found", FOUND), Entry("false", FALSE), Entry("missed", MISSED)]
+ENOUGH = 0.5  # IoU from which on an object is found
+
+Outlines = tuple[Tensor, npt.NDArray[np.uint8]]  # maps [L, *S] of 1…N, and their colours [N, 3]
 
 
 def object_overlay(
@@ -32,6 +39,7 @@ def object_overlay(
     truth: Instances | None = None,
     spacing: Spacing | None = None,
     projected: bool = False,
+    errors: bool = False,
 ) -> Image.Image:
     """Draw image | truth | prediction with an outline around each object.
 
@@ -48,23 +56,34 @@ def object_overlay(
         spacing: gives planes of a volume their true proportions.
         projected: of a volume show the brightest pixel along z, y and x, and of its objects those
             that are seen first; else the planes through the middle.
+        errors: whether a column shows which objects are found (IoU of 0.5, of the same class),
+            false and missed, where the truth is known.
 
     Raises ValueError when shapes differ or masks are lacking.
     """
     columns = {"prediction": found} if truth is None else {"truth": truth, "prediction": found}
-    maps = {name: _maps(name, objects, image) for name, objects in columns.items()}
+    drawn = {
+        name: [(_maps(name, objects, image), _colours(objects, classes))]
+        for name, objects in columns.items()
+    }
+    if truth is not None and errors:
+        drawn["errors"] = _verdicts(found, truth)
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [_brightest(image, cut) if projected else image[:, *cut.pick] for cut in cuts]
     rows = []
-    sizes = panel_sizes(cuts, 1 + len(columns))
+    sizes = panel_sizes(cuts, 1 + len(drawn))
     for cut, pixels in zip(cuts, coloured(flat, sizes), strict=True):
         row = [pixels]
-        for name, objects in columns.items():
-            shown = [_first(m, cut) if projected else m[cut.pick] for m in maps[name]]
-            row.append(outlined(pixels, shown, _colours(objects, classes)))
+        for outlines in drawn.values():
+            panel = pixels
+            for maps, colours in outlines:
+                shown = [_first(m, cut) if projected else m[cut.pick] for m in maps]
+                panel = outlined(panel, shown, colours)
+            row.append(panel)
         rows.append(row)
     names = [_along(cut) if projected else cut.name for cut in cuts]
-    return Page(rows, ["image", *columns], names, _legend(columns, classes), title).draw()
+    legend = _legend(columns, classes) + (VERDICTS if "errors" in drawn else [])
+    return Page(rows, ["image", *drawn], names, legend, title).draw()
 
 
 def outlined(image: Pixels, maps: Sequence[Tensor], colours: npt.NDArray[np.uint8]) -> Pixels:
@@ -75,6 +94,20 @@ def outlined(image: Pixels, maps: Sequence[Tensor], colours: npt.NDArray[np.uint
         line = edges(shown, 2 if max(shown.shape) >= THICK else 1) & (shown > 0)
         out[line] = colours[shown[line] - 1]
     return out
+
+
+def _verdicts(found: Instances, truth: Instances) -> list[Outlines]:
+    """Outlines of what was missed, and over them of what was found or is false."""
+    assert found.masks is not None and truth.masks is not None
+    table = overlap(found.masks, truth.masks)
+    alike = found.labels[table.pairs[:, 0]] == truth.labels[table.pairs[:, 1]]
+    right, hit = table.pairs[match(table, ENOUGH, alike)].T
+    colours = np.full((len(found), 3), FALSE, np.uint8)
+    colours[right.numpy()] = FOUND
+    left = torch.arange(len(truth) + 1)
+    left[hit + 1] = 0
+    missed = left[truth.masks.maps.long()]
+    return [(missed, np.full((len(truth), 3), MISSED, np.uint8)), (found.masks.maps, colours)]
 
 
 def _maps(name: str, objects: Instances, image: Tensor) -> Tensor:

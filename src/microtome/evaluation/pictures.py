@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from .planes import Plane, coloured, painted, planes
 WIDTH, HEIGHT, SMALLEST = 1600, 1000, 320  # pixels: a page, its planes together, one panel
 LISTED, AT_MOST = 12, 24  # classes in the legend: all of so many; else those present, at most
 CLEAR = (255, 255, 255)  # an empty box, for what is not tinted
+VERDICTS = Classes(("right", "wrong"), colours=((0, 0, 0), (230, 30, 60)), ignore_index=2)
 
 
 def overlay(
@@ -24,6 +26,7 @@ def overlay(
     title: str | None = None,
     truth: Tensor | None = None,
     spacing: Spacing | None = None,
+    errors: bool = False,
 ) -> Image.Image:
     """Draw image | truth | prediction, with a legend of the classes below.
 
@@ -34,6 +37,7 @@ def overlay(
         title: a line above, such as the name and how good the result is.
         truth: [*S] the true classes, when known.
         spacing: gives planes of a volume their true proportions.
+        errors: whether a column shows which pixels are wrong, where the truth is known.
 
     2D images are shown whole; of volumes the planes through the middle, cut at z, y and x. Large
     images are shrunk: the picture is at most 1,600 pixels wide, unless its title is wider. Raises
@@ -47,15 +51,19 @@ def overlay(
             raise ValueError(
                 f"the {name} has the shape {list(one.shape)}, its image {list(image.shape[1:])}"
             )
+    columns = [(name, one, classes) for name, one in maps.items()]
+    if truth is not None and errors:
+        columns.append(("errors", _verdicts(classes_map, truth, classes), VERDICTS))
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [image[(slice(None), *cut.pick)] for cut in cuts]
     rows = []
-    for cut, pixels in zip(cuts, coloured(flat, panel_sizes(cuts, 1 + len(maps))), strict=True):
-        laid = [painted(pixels, one[cut.pick], classes) for one in maps.values()]
-        rows.append([pixels, *laid])
-    seen = [one[cut.pick] for one in maps.values() for cut in cuts]
-    names = [cut.name for cut in cuts]
-    return Page(rows, ["image", *maps], names, _legend(seen, classes), title or "").draw()
+    for cut, pixels in zip(cuts, coloured(flat, panel_sizes(cuts, 1 + len(columns))), strict=True):
+        rows.append([pixels, *(painted(pixels, one[cut.pick], table) for _, one, table in columns)])
+    legend = _legend([one[cut.pick] for one in maps.values() for cut in cuts], classes)
+    if len(columns) > len(maps):
+        legend.append(Entry("wrong", VERDICTS.palette[1]))
+    headings = ["image", *(name for name, _, _ in columns)]
+    return Page(rows, headings, [cut.name for cut in cuts], legend, title or "").draw()
 
 
 def panel_sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
@@ -66,6 +74,13 @@ def panel_sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
     unit = max(1.0, SMALLEST / widest)
     scale = min(fits, unit)
     return [(max(int(h * scale), 1), max(int(w * scale), 1)) for h, w in (c.size for c in cuts)]
+
+
+def _verdicts(found: Tensor, truth: Tensor, classes: Classes) -> Tensor:
+    """[*S] by `VERDICTS`; pixels that are not judged are ignored there, too."""
+    wrong = (found != truth.to(found.device)).to(torch.uint8)
+    wrong[truth == classes.ignore_index] = VERDICTS.ignore_index
+    return wrong
 
 
 def _legend(maps: Sequence[Tensor], classes: Classes) -> list[Entry]:
