@@ -83,6 +83,17 @@ def test_masks_overlays_and_metrics(folder):
     assert told == sorted(told)
 
 
+def test_the_mask_of_a_jpeg_is_a_png_and_exact(folder):
+    pixels = np.asarray(Image.open(folder / "in" / "one.png"))
+    Image.fromarray(pixels).save(folder / "in" / "lossy.jpg", quality=95)
+    records = [Record(folder / "in" / "lossy.jpg")]
+    predict_files(Inputs(ImageDataset(records, CLASSES), ("lossy",)), Bright(), folder, TILING)
+    assert [p.name for p in (folder / "predictions_masks").iterdir()] == ["lossy.png"]
+    found = read_labels(folder / "predictions_masks" / "lossy.png")
+    assert set(np.unique(found)) == {0, 1} and found.sum() == 100
+    assert (folder / "predictions_overlays" / "lossy.png").exists()  # also without a mask
+
+
 def test_an_unreadable_image_does_not_stop_the_others(folder):
     (folder / "in" / "broken.png").write_bytes(b"\x89PNG but not really")
     model, out = Bright(), folder / "out"

@@ -50,7 +50,7 @@ def test_blend_equals_monais_sliding_window(memory, network, shape, tile, overla
 def test_rows_are_decided_as_soon_as_no_tile_can_reach_them():
     seen = []
     grid = TileGrid.plan((8, 2), (4, 2), 0.5)
-    blend = BlendScores(grid, lambda region, values: seen.append((region[0], values)))
+    blend = BlendScores(grid, lambda region, values, _: seen.append((region[0], values)))
     for number, tile in enumerate(grid):
         scores = torch.zeros(2, 4, 2)
         scores[1] = number  # class 1 wins from the second tile on

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from microtome.backbones.pretrained import PretrainedPyramid
 from microtome.files import CorruptFileError, sealed
 from microtome.heads.dense import Dense
-from microtome.models import Segmenter, Usage, load_segmenter, saving
+from microtome.models import Segmenter, Usage, checkpoint_in, load_segmenter, saving
 
 
 def flip_a_byte(path):
@@ -214,3 +214,33 @@ def test_what_is_no_checkpoint_says_so(tmp_path, monkeypatch, place, error, mess
     torch.save({"state_dict": {}}, "other.ckpt")
     with pytest.raises(error, match=message):
         load_segmenter(place)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (
+            ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml"],
+            "checkpoints/best.ckpt",
+        ),
+        (["checkpoints/last.ckpt", "checkpoints/.best.ckpt.part-1"], "checkpoints/last.ckpt"),
+        (["best.ckpt", "last.ckpt", "other.ckpt"], "best.ckpt"),
+        (["epoch_3.ckpt", "epoch_3.ckpt.sha256"], "epoch_3.ckpt"),
+        (["config.json", "model.safetensors", "old.ckpt"], "."),
+    ],
+)
+def test_a_folder_stands_for_the_checkpoint_in_it(tmp_path, files, found):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert checkpoint_in(tmp_path) == tmp_path / found
+    assert checkpoint_in(tmp_path / files[0]) == tmp_path / files[0]
+
+
+def test_a_folder_without_a_checkpoint_or_with_several_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="and no exported model in it"):
+        checkpoint_in(tmp_path)
+    for epoch in (1, 2):
+        (tmp_path / f"epoch_{epoch}.ckpt").touch()
+    with pytest.raises(ValueError, match=r"epoch_1\.ckpt, epoch_2\.ckpt: name one of them"):
+        load_segmenter(tmp_path)

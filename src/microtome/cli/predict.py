@@ -1,4 +1,4 @@
-"""`microtome predict`: masks, overlays and metrics for a file, a folder or a manifest."""
+"""`microtome predict`: masks, overlays and metrics for a file, a folder, a manifest or a split."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from . import refuse
 if TYPE_CHECKING:
     from ..data.records import Reading
     from ..inference import Tiling
+    from ..inference.inputs import Inputs
     from ..inference.summary import Summary
     from ..models import Segmenter
 
 DESCRIPTION = """Segments images and writes OUTPUT/predictions_masks (class index per pixel, PNG;
 TIFF for volumes) or, of models that find objects, OUTPUT/instances and objects.csv;
 predictions_overlays (pictures with a legend), metrics.json (for images with masks) and errors.json
-(for images that failed). Settings that are not given are those of the training run. Run again, it
-goes on where it stopped. Exit code 1 when some images failed, 2 when nothing was started."""
+(for images that failed). Without --input it takes the test split of the model's own data. What is
+not given is as in the training run. Run again, it goes on where it stopped. Exit code 1 when some
+images failed, 2 when nothing was started."""
 OVERLAP = "what the next tile repeats: below 1 a part, from 1 on as much; one or one per axis"
+CHECKPOINT = "a checkpoint, the folder of a run (best.ckpt, else last.ckpt), or of an export"
 OBJECTS = "of objects: tif, zarr, csv, parquet, coco, geojson (default: tif,csv)"
 
 
 def main(verb: str, args: list[str]) -> int:
     """Parse, load, predict, report."""
     given = _parser(verb).parse_args(args)
-    from ..data.records import Reading
     from ..data.stores import ImageReadError
     from ..files import CorruptFileError
     from ..inference.batch import predict_files
-    from ..inference.inputs import find_inputs
     from ..inference.into_stores import predict_into_stores
     from ..inference.memory import out_of_memory
-    from ..models import load_segmenter
+    from ..models import checkpoint_in, load_segmenter
+    from ..training.parser import ConfigError
     from .speak import progress
 
+    if given.store and given.confidence:
+        return refuse("--confidence does not go with --store")
     try:
         model = load_segmenter(given.ckpt_path, weights=given.weights).to(
             device_called(given.device)
         )
         tiling = _tiling(model, given)
-        usage = model.usage
-        reading = Reading(usage.channels, usage.levels, given.spacing_um)
-        inputs = find_inputs(given.input, model.classes, reading, given.split)
+        checkpoint = checkpoint_in(given.ckpt_path)
+        inputs = _inputs(model, checkpoint, given)
         _check_channels(model, inputs.images.reading)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
-            predict = predict_files
+            predict = partial(predict_files, confidence=given.confidence)
             if given.store:
                 predict = partial(predict_into_stores, workers=given.workers, expect=print)
             summary = predict(
@@ -56,12 +59,12 @@ def main(verb: str, args: list[str]) -> int:
                 model.eval(),
                 given.output,
                 tiling,
-                made_by={"checkpoint": _identity(given.ckpt_path)},
+                made_by={"checkpoint": _identity(checkpoint)},
                 objects=given.objects.split(","),
                 overwrite=given.overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    except (ValueError, OSError, CorruptFileError, ImageReadError) as error:
+    except (ValueError, OSError, CorruptFileError, ImageReadError, ConfigError) as error:
         return refuse(str(error))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -73,10 +76,10 @@ def main(verb: str, args: list[str]) -> int:
 def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="FILE", help="a checkpoint, or a folder")
-    add("--input", required=True, metavar="FILE|DIR|URL|JSON", help="what to segment")
+    add("--ckpt_path", required=True, metavar="FILE|DIR", help=CHECKPOINT)
+    add("--input", metavar="FILE|DIR|URL|JSON", help="what to segment (default: its own data)")
     add("--output", type=Path, required=True, metavar="DIR", help="where to write")
-    add("--split", default="test", help="of a JSON manifest (default: test)")
+    add("--split", default="test", help="of a manifest or its own data (default: test)")
     add("--mode", choices=("sliding", "resize"), help="tiles, or the whole image resized to one")
     add("--tile", type=float, nargs="+", metavar="SIZE", help="of a tile, one or one per axis")
     add("--overlap", type=float, nargs="+", metavar="SIZE", help=OVERLAP)
@@ -84,6 +87,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
+    add("--confidence", action="store_true", help="also write OUTPUT/confidence")
     add("--store", action="store_true", help="images of any size, into OME-Zarr, tile by tile")
     add("--workers", type=int, default=0, metavar="N", help="further processes, with --store")
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
@@ -105,6 +109,23 @@ def device_called(name: str) -> str:
     if not there.get(name.partition(":")[0], name == "cpu"):
         raise ValueError(f"--device {name}: not on this machine (`microtome doctor` lists devices)")
     return name
+
+
+def _inputs(model: Segmenter, checkpoint: Path, given: argparse.Namespace) -> Inputs:
+    """What --input says; else a split of the data that the checkpoint was trained on."""
+    from ..data.image_dataset import ImageDataset
+    from ..data.records import Reading
+    from ..inference.inputs import find_inputs, inputs_of
+    from .own_data import own_split
+
+    if given.input is not None:
+        usage = model.usage
+        reading = Reading(usage.channels, usage.levels, given.spacing_um)
+        return find_inputs(given.input, model.classes, reading, given.split)
+    images = own_split(checkpoint, given.split)
+    if not isinstance(images, ImageDataset):
+        raise ValueError("--input: the model's own data is no list of files: say what to segment")
+    return inputs_of(images, model.classes, str(checkpoint))
 
 
 def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:
@@ -158,12 +179,11 @@ def _for_memory(error: BaseException, tiling: Tiling) -> str:
     )
 
 
-def _identity(checkpoint: str) -> str:
+def _identity(checkpoint: Path) -> str:
     """Return the sha256 of what holds the weights."""
     from ..files import sha256
 
-    path = Path(checkpoint)
-    return sha256(path / "model.safetensors" if path.is_dir() else path)
+    return sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
 
 
 def _report(summary: Summary, model: Segmenter, output: Path) -> int:

@@ -1,4 +1,4 @@
-"""A page of pictures: a title, columns of panels, and a legend that wraps."""
+"""A page of pictures: a title, columns of panels, a legend that wraps, or a colour bar."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .planes import Pixels, striped
 MARGIN, GAP, SWATCH = 16, 10, 16  # pixels
 NARROWEST = 84  # pixels, of a column
 LINE, TITLE = 26, 34  # pixels, the height of a line of text
+BAR = 320  # pixels, of a colour bar
 PAPER, TEXT, FAINT = (255, 255, 255), (25, 25, 30), (105, 105, 115)
 
 
@@ -24,6 +25,15 @@ class Entry(NamedTuple):
 
     name: str
     colour: tuple[int, int, int] | None
+
+
+class Scale(NamedTuple):
+    """A colour bar: what its colours [n, 3] mean, from `low` to `high`."""
+
+    name: str
+    colours: Pixels
+    low: float
+    high: float
 
 
 class Page(NamedTuple):
@@ -35,6 +45,7 @@ class Page(NamedTuple):
         names: one per row; empty ones take no room.
         legend: the classes.
         title: above everything.
+        scale: below everything, for panels that show numbers.
     """
 
     rows: Sequence[Sequence[Pixels]]
@@ -42,6 +53,7 @@ class Page(NamedTuple):
     names: Sequence[str]
     legend: Sequence[Entry]
     title: str = ""
+    scale: Scale | None = None
 
     @property
     def column(self) -> int:
@@ -56,6 +68,9 @@ class Page(NamedTuple):
         inner = max(inner, widest, round(_font(17, True).getlength(self.title)))
         lines = _wrapped(self.legend, inner)
         height = sum(row[0].shape[0] + GAP + LINE * bool(n) for row, n in self._named())
+        if self.scale is not None:
+            inner = max(inner, BAR, round(_font(14).getlength(self.scale.name)))
+            height += 2 * LINE + SWATCH
         height += LINE + TITLE * bool(self.title) + LINE * len(lines) + 2 * MARGIN
         page = Image.new("RGB", (inner + 2 * MARGIN, height), PAPER)
         self._write(page, lines)
@@ -83,6 +98,8 @@ class Page(NamedTuple):
         for line in lines:
             _write_entries(page, pen, line, y)
             y += LINE
+        if self.scale is not None:
+            _write_scale(page, pen, self.scale, y)
 
 
 def _wrapped(entries: Sequence[Entry], width: int) -> list[list[Entry]]:
@@ -117,6 +134,19 @@ def _write_entries(
         middle = top + SWATCH // 2
         pen.text((x + SWATCH + 6, middle), entry.name, TEXT, _font(14), anchor="lm")
         x += _width(entry)
+
+
+def _write_scale(page: Image.Image, pen: ImageDraw.ImageDraw, scale: Scale, y: int) -> None:
+    pen.text((MARGIN, y + 10), scale.name, FAINT, _font(14), anchor="lm")
+    y += LINE
+    steps = np.arange(BAR) * len(scale.colours) // BAR
+    strip = np.repeat(scale.colours[None, steps], SWATCH, 0)
+    page.paste(Image.fromarray(np.ascontiguousarray(strip)), (MARGIN, y))
+    pen.rectangle((MARGIN, y, MARGIN + BAR - 1, y + SWATCH - 1), outline=FAINT)
+    middle = (scale.low + scale.high) / 2
+    for part, value, side in ((0, scale.low, "l"), (0.5, middle, "m"), (1, scale.high, "r")):
+        place = (MARGIN + round(part * (BAR - 1)), y + SWATCH + 12)
+        pen.text(place, f"{value:g}", TEXT, _font(14), anchor=f"{side}m")
 
 
 @cache

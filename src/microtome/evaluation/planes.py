@@ -64,7 +64,7 @@ def coloured(images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list
     One channel is grey, two are magenta and green, of more the first three are shown. Dark images
     (fluorescence, 12 bits in 16) are brightened until their 99.8th percentile is white.
     """
-    small = [_scaled(image, size) for image, size in zip(images, sizes, strict=True)]
+    small = [resampled(image, size) for image, size in zip(images, sizes, strict=True)]
     values = torch.cat([s.flatten() for s in small]).numpy()
     bright = float(np.quantile(values, 0.998)) if len(values) else 1.0
     gain = 1 / bright if 0 < bright < 0.5 else 1.0
@@ -101,7 +101,7 @@ def striped(size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return (GREYS[0] + (GREYS[1] - GREYS[0]) * odd)[..., None]
 
 
-def _scaled(image: Tensor, size: tuple[int, int]) -> Tensor:
+def resampled(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Shrink smoothly; enlarge to visible pixels."""
     down = tuple(min(a, b) for a, b in zip(image.shape[1:], size, strict=True))
     small = F.interpolate(image[None].float(), down, mode="area")

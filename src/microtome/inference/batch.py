@@ -10,6 +10,7 @@ from ..data.stores import ImageReadError
 from ..data.truth import read_truth
 from ..structures import Segmentation
 from .answers import Answers, ClassAnswers, ObjectAnswers
+from .confidence import Confidence, ConfidenceFiles
 from .inputs import Inputs
 from .objects import DEFAULT, ObjectOutputs
 from .outputs import Outputs
@@ -29,6 +30,7 @@ def predict_files(
     *,
     made_by: Mapping[str, Any] | None = None,
     objects: Sequence[str] = DEFAULT,
+    confidence: bool = False,
     overwrite: bool = False,
     progress: Told | None = None,
 ) -> Summary:
@@ -45,6 +47,8 @@ def predict_files(
         made_by: what identifies the model, such as a checkpoint's sha256; plain data.
         objects: formats for the objects of a model that answers with objects; see
             `ObjectOutputs`. An image that lacks one of them is predicted again.
+        confidence: whether to write how sure the model was, see `confidence`; an image that lacks
+            it is predicted again.
         overwrite: predict again what is done; an earlier run with other settings is removed.
         progress: called with the number of images done, and in all.
 
@@ -58,7 +62,8 @@ def predict_files(
     if overwrite:
         files.clear(inputs.names)
     kinds = ClassAnswers(outputs, images.classes), ObjectAnswers(outputs, files)
-    run = _Run(inputs, model, tiling, *kinds)
+    sure = ConfidenceFiles(Path(output)) if confidence else None
+    run = _Run(inputs, model, tiling, *kinds, sure)
     kept, errors = run.done(), {}
     for item, name in enumerate(inputs.names):
         told = told_of(progress, item, len(inputs.names))
@@ -80,6 +85,7 @@ class _Run(NamedTuple):
     tiling: Tiling
     classes: ClassAnswers
     objects: ObjectAnswers
+    confidence: ConfidenceFiles | None
 
     def done(self) -> set[str]:
         """Names of the images that have been predicted."""
@@ -88,7 +94,11 @@ class _Run(NamedTuple):
     def predict(self, item: int, progress: Progress | None) -> None:
         """Predict one image and write everything; a truth that cannot be read does not stop it."""
         source, name = self.inputs.images.source(item), self.inputs.names[item]
-        result = self.tiling.predict(source, self.model, progress)
+        sure = None if self.confidence is None else Confidence(source.info.shape)
+        take = None if sure is None else sure.add
+        result = self.tiling.predict(source, self.model, progress, take)
+        if self.confidence is not None and sure is not None:
+            self.confidence.write(name, source, sure.of(result))
         kind: Answers = self.classes if result.instances is None else self.objects
         kind.write(name, result, source.info.spacing)
         truth, wrong = None, None
@@ -118,7 +128,9 @@ class _Run(NamedTuple):
         return pooled, rows
 
     def _kind(self, name: str) -> Answers | None:
-        """What an image was answered with before."""
+        """What an image was answered with before, if all that is asked for is there."""
+        if self.confidence is not None and not self.confidence.has(name):
+            return None
         kinds: tuple[Answers, ...] = (self.classes, self.objects)
         return next((kind for kind in kinds if kind.has(name)), None)
 

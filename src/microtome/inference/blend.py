@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ..geometry import Region, Shape, window
-from .decide import highest
+from .decide import highest_of
 from .tiles import TileGrid, shared, within
 
-Sink = Callable[[Region, Tensor], None]
+Sink = Callable[[Region, Tensor, Tensor], None]
 
 SIGMA = 0.125  # of a tile's size
 FLOOR = 1e-3  # no pixel of a tile weighs less, so corners that one tile covers keep their precision
@@ -107,7 +107,8 @@ class BlendScores:
 
     Args:
         grid: all tiles.
-        sink: receives each region of whole rows, in order and without gaps, and its classes.
+        sink: receives each region of whole rows, in order and without gaps, its classes, and their
+            scores.
     """
 
     def __init__(self, grid: TileGrid, sink: Sink) -> None:
@@ -152,7 +153,8 @@ class BlendScores:
             rows = slice(start + there.start, start + there.stop)
             region = (rows, *window(self.grid.shape[1:]))
             total = weight_sums(self.grid, self.weights, region)
-            self.sink(region, highest(sums[:, here].div_(total)))
+            band = sums[:, here].div_(total)
+            self.sink(region, *highest_of(band, len(band)))
             sums[:, here] = 0
         self.flushed = until
 

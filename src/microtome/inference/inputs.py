@@ -14,9 +14,9 @@ from ..data.stores.formats import is_volume
 from ..data.stores.image_files import SUFFIXES
 from ..data.stores.places import file_of, name_of
 from ..structures import Classes
-from .outputs import INSTANCES, MASKS, OVERLAYS
+from .outputs import CONFIDENCE, INSTANCES, MASKS, OVERLAYS
 
-RESULTS = (MASKS, OVERLAYS, INSTANCES)  # folders of earlier predictions
+RESULTS = (MASKS, OVERLAYS, INSTANCES, CONFIDENCE)  # folders of earlier predictions
 
 
 class Inputs(NamedTuple):
@@ -60,13 +60,21 @@ def find_inputs(
     if given.suffix.lower() != ".json":
         return _inputs([given], given.parent, classes, reading)
     images = ManifestDataset(str(given), split)
-    if images.classes.num_classes != classes.num_classes:
-        raise ValueError(
-            f"{given} has {images.classes.num_classes} classes {images.classes.names}, "
-            f"the model {classes.num_classes} {classes.names}"
-        )
     if not images.records:
         raise FileNotFoundError(f"{given}: its split {split!r} is empty")
+    return inputs_of(images, classes, str(given))
+
+
+def inputs_of(images: ImageDataset, classes: Classes, place: str) -> Inputs:
+    """The images of a data set, found at `place`, called by their paths below what they share.
+
+    Raises ValueError when its number of classes is not the model's.
+    """
+    if images.classes.num_classes != classes.num_classes:
+        raise ValueError(
+            f"{place} has {images.classes.num_classes} classes {images.classes.names}, "
+            f"the model {classes.num_classes} {classes.names}"
+        )
     files = [record.image.absolute() for record in images.records]
     root = Path(os.path.commonpath([file.parent for file in files]))
     return Inputs(images, output_names(files, root))

@@ -2,6 +2,7 @@
 
 OUT/predictions_masks/NAME.png      class index of each pixel; NAME.tif for a volume
     predictions_overlays/NAME.png   a picture with a legend
+    confidence/NAME.tif, NAME.png   when asked for, see `confidence`
     run.json                        the settings, and which image each name stands for
 
 Objects are the matter of `objects.outputs`.
@@ -26,6 +27,7 @@ from ..files import sweep, whole
 from ..geometry import Spacing
 
 MASKS, OVERLAYS, INSTANCES = "predictions_masks", "predictions_overlays", "instances"
+CONFIDENCE = "confidence"
 RUN = "run.json"
 
 
@@ -85,7 +87,7 @@ class Outputs:
             if flat:
                 Image.fromarray(values).save(part, format="png")
             else:
-                _write_volume(part, values, spacing)
+                write_tiff(part, values, spacing)
 
     def read_classes(self, name: str) -> Tensor:
         """Read back what `write_classes` wrote."""
@@ -154,19 +156,19 @@ class Outputs:
 
     def _clear(self) -> None:
         """Remove predictions; only called where `run.json` says that they are ours."""
-        for folder in (MASKS, OVERLAYS, INSTANCES):
+        for folder in (MASKS, OVERLAYS, INSTANCES, CONFIDENCE):
             if (self.folder / folder).exists():
                 shutil.rmtree(self.folder / folder)
         (self.folder / RUN).unlink()
 
 
-def _write_volume(path: Path, values: np.ndarray[Any, Any], spacing: Spacing | None) -> None:
-    """Write an ImageJ stack (z, y, x), deflated; its resolution is in pixels per micrometre."""
-    metadata: dict[str, Any] = {"axes": "ZYX"}
+def write_tiff(path: Path, values: np.ndarray[Any, Any], spacing: Spacing | None) -> None:
+    """Write (z,) y, x for ImageJ, deflated; its resolution is in pixels per micrometre."""
+    metadata: dict[str, Any] = {"axes": "ZYX"[-values.ndim :]}
     resolution = None
     if spacing is not None:
-        metadata |= {"unit": "um", "spacing": spacing[0]}
-        resolution = (1 / spacing[2], 1 / spacing[1])
+        metadata |= {"unit": "um", **({"spacing": spacing[0]} if values.ndim > 2 else {})}
+        resolution = (1 / spacing[-1], 1 / spacing[-2])
     tifffile.imwrite(
         path, values, imagej=True, compression="zlib", metadata=metadata, resolution=resolution
     )

@@ -25,6 +25,7 @@ from .stitch import Stitched, decided
 from .tiles import TileGrid
 
 Progress = Callable[[int, int], None]  # (tiles done, tiles in all)
+Sure = Callable[[Region, Tensor], None]  # takes the scores of the classes chosen in a region
 Size = int | Sequence[int]
 Overlap = float | Sequence[float]
 
@@ -37,6 +38,7 @@ def predict(
     overlap: Overlap = 0.5,
     batch_size: int = 4,
     progress: Progress | None = None,
+    sure: Sure | None = None,
 ) -> Segmentation:
     """Segment an image of any size in overlapping tiles.
 
@@ -49,6 +51,7 @@ def predict(
         overlap: what the next tile repeats of one: below 1 a part of the tile, from 1 on pixels.
         batch_size: how many tiles the model sees at once; the result does not depend on it.
         progress: called with (tiles done, tiles in all).
+        sure: called with each region whose classes are decided, and their scores.
 
     Returns, on the CPU, `classes` [*S], uint8, or int32 for more than 255 classes; or `instances`,
     when the model answers with objects: their ids are 1…N in the order of their first pixels.
@@ -59,7 +62,7 @@ def predict(
     objects, tiles = _kind(_answers(TileRun(source, model, grid, batch_size), progress))
     if objects:
         return Segmentation(instances=_stitched(tiles, grid))
-    return Segmentation(classes=_blended(tiles, grid))
+    return Segmentation(classes=_blended(tiles, grid, sure))
 
 
 def predict_scores(
@@ -78,7 +81,9 @@ def predict_scores(
     return blend.finish()
 
 
-def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Segmentation:
+def predict_resized(
+    source: Source, model: Predicts, *, size: Size = 512, sure: Sure | None = None
+) -> Segmentation:
     """Segment an image resized as a whole; its scores are resized back before the decision.
 
     Both ways linear, antialiased when shrinking. Returns `classes` as `predict` does. Raises
@@ -99,7 +104,10 @@ def predict_resized(source: Source, model: Predicts, *, size: Size = 512) -> Seg
     )
     scores = _scores(model, small)
     maps = (resized(one[None], shape)[0] for one in scores)
-    return Segmentation(classes=highest_of(maps, len(scores)))
+    decided = highest_of(maps, len(scores))
+    if sure is not None:
+        sure(window(shape), decided.scores)
+    return Segmentation(classes=decided.classes)
 
 
 def _answers(run: TileRun, progress: Progress | None) -> Iterator[tuple[int, Segmentation]]:
@@ -131,13 +139,17 @@ def _kind(
     return first[0][1].instances is not None, again()
 
 
-def _blended(tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid) -> Tensor:
+def _blended(
+    tiles: Iterable[tuple[int, Segmentation]], grid: TileGrid, sure: Sure | None
+) -> Tensor:
     whole: list[Tensor] = []
 
-    def keep(rows: Region, classes: Tensor) -> None:
+    def keep(rows: Region, classes: Tensor, scores: Tensor) -> None:
         if not whole:
             whole.append(classes.new_empty(grid.shape))
         whole[0][rows] = classes
+        if sure is not None:
+            sure(rows, scores)
 
     blend = BlendScores(grid, keep)
     _add(tiles, blend.add)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from ..data.stores import Source, SourceInfo
 from ..geometry import per_axis
 from ..structures import Segmentation
-from .predict import Progress, predict, predict_resized
+from .predict import Progress, Sure, predict, predict_resized
 from .running import Predicts
 from .tiles import TileGrid
 
@@ -88,13 +88,17 @@ class Tiling(NamedTuple):
         return TileGrid.plan(info.shape, tile, here.overlap)
 
     def predict(
-        self, source: Source, model: Predicts, progress: Progress | None = None
+        self,
+        source: Source,
+        model: Predicts,
+        progress: Progress | None = None,
+        sure: Sure | None = None,
     ) -> Segmentation:
-        """Predict a whole source in its own geometry."""
+        """Predict a whole source in its own geometry; `sure` as in `predict`."""
         here = self.in_pixels(source.info)
         tile = [int(t) for t in _values(here.tile)]
         if self.mode == "resize":
-            return predict_resized(source, model, size=tile)
+            return predict_resized(source, model, size=tile, sure=sure)
         return predict(
             source,
             model,
@@ -102,6 +106,7 @@ class Tiling(NamedTuple):
             overlap=here.overlap,
             batch_size=self.batch_size,
             progress=progress,
+            sure=sure,
         )
 
 

@@ -10,10 +10,37 @@ from zipfile import is_zipfile
 from ..files import verify_file
 from ..weights import read_torch
 from .frozen import Frozen, refill
+from .saving import CONFIG
 from .segmenter import Segmenter
 
 HEADER = "microtome"  # the checkpoint's section that says how to build the model
 PREFIX = "model."  # training's module calls the segmenter so
+FOLDER, PREFERRED = "checkpoints", ("best.ckpt", "last.ckpt")
+
+
+def checkpoint_in(path: str | Path) -> Path:
+    """What a path stands for: a checkpoint's file, or a folder of `save_pretrained`.
+
+    Of a run's folder, or the folder of its checkpoints, that is `best.ckpt`, else `last.ckpt`, else
+    the only one.
+
+    Raises ValueError for several of other names, and FileNotFoundError when there is none.
+    """
+    given = Path(path)
+    if not given.is_dir() or (given / CONFIG).is_file():
+        return given
+    place = given / FOLDER if (given / FOLDER).is_dir() else given
+    files = {f.name: f for f in sorted(place.glob("*.ckpt")) if not f.name.startswith(".")}
+    for name in PREFERRED:
+        if name in files:
+            return files[name]
+    if len(files) > 1:
+        raise ValueError(
+            f"{place}: neither {' nor '.join(PREFERRED)}, but {', '.join(files)}: name one of them"
+        )
+    if not files:
+        raise FileNotFoundError(f"{given}: no checkpoint (*.ckpt) and no exported model in it")
+    return next(iter(files.values()))
 
 
 def load_segmenter(
@@ -27,17 +54,19 @@ def load_segmenter(
     network.
 
     Args:
-        path: a local file, checked against `NAME.sha256` beside it, or a folder.
+        path: a local file, checked against `NAME.sha256` beside it, or a folder of
+            `save_pretrained`, or what else `checkpoint_in` finds a checkpoint for.
         trusted: prefixes of class paths that the checkpoint may name.
         weights: the file of a frozen backbone, or a folder that holds it; it is looked for beside
             the checkpoint, in $MICROTOME_WEIGHTS and in the Hugging Face cache as well.
 
     Raises FileNotFoundError, also for a frozen backbone's file, CorruptFileError when the file is
-    damaged, and ValueError for URLs and for files that are no checkpoints of microtome.
+    damaged, and ValueError for URLs, for files that are no checkpoints of microtome, and for
+    folders with several.
     """
     if "://" in str(path):
         raise ValueError(f"{path}: checkpoints are read from local files only; download it first")
-    file = Path(path)
+    file = checkpoint_in(path)
     if file.is_dir():
         return Segmenter.from_pretrained(file, trusted)
     if not file.is_file():
