@@ -1,4 +1,4 @@
-"""What tests share that train Mask2Former on a few drawn images until it knows them by heart."""
+"""What tests share that train a model on a few drawn images until it knows them by heart."""
 
 from functools import partial
 
@@ -10,14 +10,20 @@ from microtome.models import Segmenter
 
 
 def learnt(data, backbone, task, steps, learning_rate, *, neck=None, per_step=1, **options):
-    """Train on all of `data`; return results, truths and the loss of each step."""
+    """Train a Mask2Former on all of `data`; return results, truths and the loss of each step."""
     torch.manual_seed(0)
     samples = [data.load(i) for i in range(len(data))]
     settings = {"num_queries": 16, "hidden": 32, "encoder_layers": 1, "decoder_layers": 3}
     settings |= {"num_heads": 4, "num_points": 1024, **options}
     head = partial(Mask2Former, task=task, **settings)
-    model = Segmenter(backbone(), head, data.classes, neck, normalisation="zscore").train()
-    optimiser = torch.optim.AdamW(model.parameters(), learning_rate)
+    model = Segmenter(backbone(), head, data.classes, neck, normalisation="zscore")
+    spent = train(model, samples, steps, learning_rate, per_step)
+    return model.predict_samples(samples), [s.truth for s in samples], spent
+
+
+def train(model, samples, steps, learning_rate, per_step):
+    """A few samples in each step, in turn; the model is in eval mode then, its losses are given."""
+    optimiser = torch.optim.AdamW(model.train().parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.1)
     spent = []
     for step in range(steps):
@@ -30,7 +36,8 @@ def learnt(data, backbone, task, steps, learning_rate, *, neck=None, per_step=1,
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-    return model.eval().predict_samples(samples), [s.truth for s in samples], spent
+    model.eval()
+    return spent
 
 
 def dices(result, truth):
