@@ -59,11 +59,14 @@ class MaskBranch(nn.Module):
         self.convs = nn.Sequential(*(nn.Sequential(c, nn.ReLU(inplace=True)) for c in convs))
         self.up = doubling(dims, widths[-1])
         self.logits = conv(dims, widths[-1], num_classes)
-        for layer in (*convs, self.up, self.logits):
+        for layer in (*convs, self.up):
             nn.init.kaiming_normal_(
                 layer.get_parameter("weight"), mode="fan_out", nonlinearity="relu"
             )
             nn.init.zeros_(layer.get_parameter("bias"))
+        # By their fan out, logits of few classes would begin far from 0, all of them wrong.
+        nn.init.normal_(self.logits.get_parameter("weight"), std=0.001)
+        nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, regions: Tensor) -> Tensor:
         """[R, C, *cells] to logits [R, K, *(2 cells)]."""

@@ -1,4 +1,7 @@
-"""Linear interpolation on boxes, one small matrix per axis: nothing larger than the box is made."""
+"""Linear interpolation on boxes, one small matrix per box and axis: nothing larger is made.
+
+R boxes, D axes, P pixels along the longest of the boxes.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,47 @@ from torch import Tensor
 
 
 def applied(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Values [*S] through a matrix [T_i, S_i] per axis: [*T]."""
+    """Values [R, *S] through a matrix [R, T_i, S_i] per axis: [R, *T]."""
     for matrix in matrices:
-        values = torch.tensordot(values, matrix, ([0], [1]))  # the axis goes last, D times
+        others = values.shape[2:]
+        through = matrix @ values.flatten(2)
+        values = through.unflatten(2, others).movedim(1, -1)  # the axis goes last, D times
     return values
 
 
-def between_cells(low: float, high: float, cells: int, pixels: tuple[int, int]) -> Tensor:
-    """[stop - start, cells] how the centres of pixels lie between those of cells of low…high.
+def between_cells(low: Tensor, high: Tensor, cells: int, pixels: Tensor) -> Tensor:
+    """[R, P, cells] how the centres of pixels [R, P] lie between those of cells of low…high [R].
 
     Beyond the outermost centres there is their value.
     """
-    centres = torch.arange(*pixels) + 0.5
-    at = (centres - low) * (cells / (high - low)) - 0.5
-    return _hats(at.clamp(0, cells - 1), 0, cells)
+    each = cells / (high - low)
+    at = (pixels + 0.5 - low[:, None]) * each[:, None] - 0.5
+    return _hats(at.clamp(0, cells - 1), torch.arange(cells, device=at.device))
 
 
-def cell_means(low: float, high: float, cells: int, pixels: tuple[int, int], size: int) -> Tensor:
-    """[cells, stop - start] the mean of some samples between pixels in each cell of low…high.
+def cell_means(low: Tensor, high: Tensor, cells: int, size: int) -> tuple[Tensor, Tensor]:
+    """[R, cells, P] the mean of some samples between pixels in each cell of low…high [R].
 
     A sample for every pixel of a cell, rounded up, as `roi_align` takes them: less than a pixel
     beyond the border of an axis of `size` pixels it sees the border, further out nothing.
+
+    Returns also the pixels [R, P].
     """
-    count = max(1, -int(-(high - low) // cells))
-    steps = (torch.arange(cells * count) + 0.5) * ((high - low) / (cells * count))
-    at = low + steps - 0.5
-    seen = (at >= -1) & (at <= size)
-    weights = _hats(at.clamp(0, size - 1), *pixels) * seen[:, None]
-    return weights.view(cells, count, -1).mean(1)
+    low, high = low.double(), high.double()
+    first = (low - 0.5).floor().clamp(0, size - 1)
+    last = (high + 0.5).ceil().clamp(max=size) - 1
+    longest = int((last - first).max()) + 1 if len(low) else 1
+    pixels = first[:, None] + torch.arange(max(longest, 1), device=low.device)
+    step = ((high - low) / cells)[:, None, None]
+    count = step.ceil().clamp(min=1)
+    number = torch.arange(int(count.max()) if len(low) else 1, device=low.device)
+    cell = torch.arange(cells, device=low.device)[:, None]
+    at = low[:, None, None] + (cell + (number + 0.5) / count) * step - 0.5
+    seen = (at >= -1) & (at <= size) & (number < count)
+    weights = _hats(at.clamp(0, size - 1), pixels[:, None, None]) * seen[..., None]
+    return (weights.sum(2) / count).float(), pixels.long().clamp(max=size - 1)
 
 
-def _hats(at: Tensor, start: int, stop: int) -> Tensor:
-    """[len(at), stop - start] 1 on a pixel, falling to 0 on its neighbours."""
-    return (1 - (at[:, None] - torch.arange(start, stop)).abs()).clamp(min=0)
+def _hats(at: Tensor, centres: Tensor) -> Tensor:
+    """[..., n] 1 on a centre [..., n], falling to 0 at a distance of 1."""
+    return (1 - (at[..., None] - centres).abs()).clamp(min=0)

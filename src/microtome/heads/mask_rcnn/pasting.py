@@ -5,8 +5,8 @@ N objects, *M the cells of a mask, D axes, *S the image's shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import ceil, floor
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from ...structures import LabelLayers
 from .alignment import Alignment
 from .interpolation import applied, between_cells
 
+AT_ONCE = 2**22  # pixels of masks that are made at a time
 MOST_LAYERS = 8  # of overlapping objects; from then on a pixel goes to the better ones
 
 
@@ -59,30 +60,40 @@ def _inside(
     masks: Tensor, boxes: Tensor, shape: Shape, alignment: Alignment
 ) -> Iterator[tuple[Region, Tensor]]:
     """For each object the region of its box and, in it, the pixels that are its own."""
-    cells = masks.shape[1:]
     if alignment == "torchvision":
         masks, boxes = _whole_pixels(masks, boxes)
-        cells = masks.shape[1:]
-    for mask, box in zip(masks, boxes.tolist(), strict=True):
-        sides = list(zip(box[: len(cells)], box[len(cells) :], shape, strict=True))
-        region = tuple(slice(*_pixels(*side)) for side in sides)
-        if min(extent(region)) < 1:
-            yield region, mask.new_zeros(extent(region), dtype=torch.bool)
-            continue
-        matrices = [
-            between_cells(low, high, count, (part.start, part.stop)).to(mask)
-            for (low, high, _), count, part in zip(sides, cells, region, strict=True)
-        ]
-        yield region, applied(mask, matrices) > 0.5
+    first, stop = _pixels(boxes.double(), shape)
+    longest = (stop - first).amax(0).tolist() if len(boxes) else []
+    step = max(1, AT_ONCE // max(1, prod(longest)))
+    corners = torch.cat([first, stop], 1).tolist()
+    for start in range(0, len(boxes), step):
+        some = slice(start, start + step)
+        probs = _enlarged(masks[some], boxes[some].double(), first[some], longest)
+        for inside, corner in zip(probs > 0.5, corners[some], strict=True):
+            region = tuple(map(slice, corner[: len(shape)], corner[len(shape) :]))
+            yield region, inside[tuple(map(slice, extent(region)))]
 
 
-def _pixels(low: float, high: float, size: int) -> tuple[int, int]:
-    """First and last + 1 of the pixels with their centre in low…high, or the one amid it."""
-    start, stop = ceil(low - 0.5), ceil(high - 0.5)
-    if stop <= start:
-        start = floor((low + high) / 2)
-        stop = start + 1
-    return max(start, 0), max(min(stop, size), max(start, 0))
+def _enlarged(masks: Tensor, boxes: Tensor, first: Tensor, longest: Sequence[int]) -> Tensor:
+    """[N, *longest] masks between their cells, at the pixels from the `first` [N, D] on."""
+    low, high = boxes.chunk(2, 1)
+    rows = [torch.arange(n, device=first.device) for n in longest]
+    matrices = [
+        between_cells(low[:, axis], high[:, axis], cells, first[:, axis, None] + along)
+        for axis, (cells, along) in enumerate(zip(masks.shape[1:], rows, strict=True))
+    ]
+    return applied(masks, [matrix.to(masks) for matrix in matrices])
+
+
+def _pixels(boxes: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    """First and last + 1 [N, D] of the pixels with their centre in a box, or the one amid it."""
+    low, high = boxes.chunk(2, 1)
+    start, stop = (low - 0.5).ceil(), (high - 0.5).ceil()
+    amid, thin = ((low + high) / 2).floor(), stop <= start
+    start, stop = torch.where(thin, amid, start), torch.where(thin, amid + 1, stop)
+    first = start.clamp(min=0)
+    sizes = torch.tensor(shape, device=boxes.device)
+    return first.long(), torch.maximum(torch.minimum(stop, sizes), first).long()
 
 
 def _whole_pixels(masks: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,16 @@ R regions, *M the cells of a mask, *S the image's shape, D axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor
+from math import prod
 
+import torch
 from torch import Tensor
 
 from .alignment import Alignment, regions
 from .interpolation import applied, cell_means
 from .truth import ObjectTruth
+
+AT_ONCE = 2**22  # pixels that are read at a time
 
 
 def mask_targets(
@@ -33,32 +36,34 @@ def mask_targets(
 
     Returns two [R, *M] in 0…1; of the truth, what the boxes cut out is all that is read.
     """
+    where, ids = regions(boxes, [1.0] * len(output), alignment), truth.ids[objects]
+    low, high = where.chunk(2, 1)
+    longest = (high - low).amax(0).tolist() if len(where) else []
+    step = max(1, AT_ONCE // prod(int(side) + 3 for side in longest))
+    parts = [
+        _read(truth, where[start : start + step], ids[start : start + step], output)
+        for start in range(0, max(len(where), 1), step)
+    ]
+    covered, known = (torch.cat(part) for part in zip(*parts, strict=True))
+    return covered, known
+
+
+def _read(
+    truth: ObjectTruth, where: Tensor, ids: Tensor, output: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Every box from its first pixel on, as many pixels as the longest has."""
     shape, dims = truth.maps.shape[1:], len(output)
-    masks = boxes.new_zeros(2, len(boxes), *output)
-    masks[1] = 1
-    ids = truth.ids[objects].tolist()
-    for row, (box, number) in enumerate(
-        zip(regions(boxes, [1.0] * dims, alignment).tolist(), ids, strict=True)
-    ):
-        spans = [
-            _span(low, high, size)
-            for low, high, size in zip(box[:dims], box[dims:], shape, strict=True)
-        ]
-        matrices = [
-            cell_means(low, high, cells, span, size).to(masks)
-            for low, high, cells, span, size in zip(
-                box[:dims], box[dims:], output, spans, shape, strict=True
-            )
-        ]
-        region = tuple(slice(*span) for span in spans)
-        mask = (truth.maps[(slice(None), *region)] == number).any(0)
-        masks[0, row] = applied(mask.to(masks), matrices)
-        if truth.ignored is not None:
-            masks[1, row] = applied((~truth.ignored[region]).to(masks), matrices)
-    return masks[0], masks[1]
-
-
-def _span(low: float, high: float, size: int) -> tuple[int, int]:
-    """The pixels between which a box is sampled; at least one."""
-    start = min(max(floor(low - 0.5), 0), size - 1)
-    return start, max(start + 1, min(ceil(high + 0.5), size))
+    low, high = where.chunk(2, 1)
+    matrices, window = [], []
+    for axis, (cells, size) in enumerate(zip(output, shape, strict=True)):
+        matrix, pixels = cell_means(low[:, axis], high[:, axis], cells, size)
+        matrices.append(matrix)
+        window.append(
+            pixels[(slice(None), *(None,) * axis, slice(None), *(None,) * (dims - axis - 1))]
+        )
+    numbers = truth.maps.movedim(0, -1)[tuple(window)]
+    inside = (numbers == ids.view(-1, *[1] * (dims + 1))).any(-1)
+    covered = applied(inside.float(), matrices)
+    if truth.ignored is None:
+        return covered, torch.ones_like(covered)
+    return covered, applied((~truth.ignored[tuple(window)]).float(), matrices)
