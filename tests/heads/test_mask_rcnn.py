@@ -98,7 +98,7 @@ def test_the_first_masks_are_sure_of_nothing():
     images = ImageList.pad([torch.zeros(1, 64, 64)] * 2, PLANE.multiple)
     maps = tuple(torch.randn(2, 16, 64 // s, 64 // s) for s in (4, 8))
     losses = head.train().losses(head(maps, images, truth), truth)
-    assert losses["mask"] == pytest.approx(0.693, abs=0.02)
+    assert losses["mask"].item() == pytest.approx(0.693, abs=0.02)
 
 
 @pytest.mark.parametrize("spec", [PLANE, pytest.param(VOLUME, marks=pytest.mark.slow)])
