@@ -22,7 +22,8 @@ from scipy.optimize import linear_sum_assignment
 from skimage.metrics import contingency_table
 from torch import Tensor
 
-from microtome.evaluation.coco import coco_numbers, detections
+from microtome.evaluation.coco import detections
+from microtome.evaluation.coco_precision import coco_numbers
 from microtome.evaluation.instance_scores import THRESHOLDS, tally
 from microtome.evaluation.overlap import overlap, overlap_of_maps
 from microtome.structures import LabelLayers

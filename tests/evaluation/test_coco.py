@@ -14,7 +14,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from microtome.evaluation import InstanceEvaluator
-from microtome.evaluation.coco import coco_numbers, detections
+from microtome.evaluation.coco import detections
+from microtome.evaluation.coco_matching import partners
+from microtome.evaluation.coco_precision import coco_numbers
 from microtome.evaluation.overlap import overlap
 from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
@@ -190,3 +192,35 @@ def test_what_lies_in_ignored_pixels_is_neither_right_nor_wrong():
     assert ap50(6) == pytest.approx(1)
     assert ap50(9) == pytest.approx(1)  # half of it is
     assert ap50(10) == pytest.approx(0.5)
+
+
+def in_turn(edges, count, void, crowd, thresholds):
+    """As COCO says it: each detection looks at all objects, those that are void last."""
+    chosen = np.full((len(void), len(thresholds), count), -1)
+    fits = np.zeros((count, len(crowd)))
+    fits[edges[0], edges[1]] = edges[2]
+    for a, t, detection in np.ndindex(chosen.shape):
+        gone = set(chosen[a, t, :detection])
+        able = [
+            (not void[a, o], fits[detection, o], o)
+            for o in np.flatnonzero(fits[detection] >= thresholds[t])
+            if crowd[o] or o not in gone
+        ]
+        chosen[a, t, detection] = max(able, default=(0, 0, -1))[2]
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("objects", [3, 12])
+def test_every_detection_takes_the_best_object_that_is_left(seed, objects):
+    random = np.random.default_rng(seed)
+    count, thresholds = 25, np.array([0.5, 0.75, 0.9])
+    pairs = np.argwhere(random.random((count, objects)) < 1.5 / objects)
+    pairs = random.permutation(pairs)
+    iou = 0.5 + random.integers(0, 5, len(pairs)) / 10  # some are equal
+    edges = pairs[:, 0], pairs[:, 1], iou
+    void, crowd = random.random((3, objects)) < 0.3, random.random(objects) < 0.2
+    have = partners(edges, count, (void, crowd), thresholds)
+    want = in_turn(edges, count, void, crowd, thresholds)
+    np.testing.assert_array_equal(have, want)
+    assert (want >= 0).any()

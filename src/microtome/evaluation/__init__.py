@@ -14,6 +14,7 @@ from .otsu_watershed import OtsuWatershed
 from .overlap import Overlap, overlap, overlap_of_maps
 from .pictures import overlay
 from .semantic_evaluator import SemanticEvaluator, evaluate
+from .surface_evaluator import SurfaceEvaluator
 from .surfaces import SurfaceScores, surface_scores
 from .table import format_object_table, format_table
 
@@ -33,6 +34,7 @@ __all__ = [
     "OtsuWatershed",
     "Overlap",
     "SemanticEvaluator",
+    "SurfaceEvaluator",
     "SurfaceScores",
     "confusion",
     "curves",

@@ -1,11 +1,10 @@
-"""COCO's average precision of objects with scores, in any number of axes.
+"""COCO's judgement of the detections of an image, in any number of axes: right, wrong or neither.
 
 The definition is that of pycocotools (Lin et al., 2014): detections of a class, best score first,
-each take the free object of the truth with the highest IoU; precision is averaged over 101 recalls,
-IoU from 0.5 to 0.95, and classes. Sizes are areas in 2D, volumes in 3D.
+each take the free object of the truth with the highest IoU. Sizes are areas in 2D, volumes in 3D.
 
 N objects of the result, M of the truth, D detections, K classes, R = 1 + K rows, A ranges of size,
-T thresholds, W weightings of the images.
+T thresholds.
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ from .instance_scores import Pair, rows_of
 from .overlap import Overlap
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0, 1, 101)
-TINY = np.spacing(1)
 Flags = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.float64]
 
 
 class Detections(NamedTuple):
@@ -95,22 +91,6 @@ def detections(
     return Detections(scores, marks, hit, void, whole.there + part.there)
 
 
-def coco_numbers(images: Sequence[Detections], weights: Tensor, sized: bool) -> dict[str, Tensor]:
-    """Average precision of images that count several times: each number [W, R].
-
-    Args:
-        images: at least one.
-        weights: [W, images] how often each image counts.
-        sized: give the numbers of each size: [W, R, A - 1]; else those of all sizes.
-
-    Returns `coco_ap`, and `coco_ap50` and `coco_ap75` at an IoU of 0.5 and 0.75; nan without
-    objects of the truth, and for detections without scores.
-    """
-    ap = _average_precision(images, weights.double().numpy(), sized)
-    ap = ap if sized else ap[:, :, 0]
-    return {"coco_ap": ap.mean(-1), "coco_ap50": ap[..., 0], "coco_ap75": ap[..., 5]}
-
-
 class _Task(NamedTuple):
     overlap: Overlap
     scores: Tensor
@@ -154,42 +134,6 @@ class _Task(NamedTuple):
         own = (found_rows[found] == true_rows[true]) & (rank[found] >= 0) & (fits >= THRESHOLDS[0])
         edges = rank[found[own]].numpy(), true[own].numpy(), fits[own].numpy()
         return partners(edges, len(order), (void, self.crowd.numpy()), THRESHOLDS)
-
-
-def _average_precision(images: Sequence[Detections], weights: Numbers, sized: bool) -> Tensor:
-    """[W, R, A, T], or [W, R, 1, T] of all sizes."""
-    ranges = slice(1, None) if sized else slice(0, 1)
-    there = np.stack([image.there.numpy()[:, ranges] for image in images])
-    there = np.tensordot(weights, there, 1)
-    scores, rows = (np.concatenate([image[i].numpy() for image in images]) for i in (0, 1))
-    hit, void = (np.concatenate([x[i][:, ranges].numpy() for x in images]) for i in (2, 3))
-    image = np.repeat(np.arange(len(images)), [len(one.scores) for one in images])
-    ap = np.full((*there.shape, len(THRESHOLDS)), np.nan)
-    for row in range(there.shape[1]):
-        own = np.flatnonzero(rows == row)
-        if np.isnan(scores[own]).any():
-            continue
-        own = own[np.argsort(-scores[own], kind="stable")]
-        right = (hit[own] & ~void[own]).transpose(1, 2, 0).copy()
-        wrong = ~(hit[own] | void[own]).transpose(1, 2, 0).copy()
-        for number, weight in enumerate(weights):
-            here = weight[image[own]]
-            for a in np.flatnonzero(there[number, row]):
-                ap[number, row, a] = _area(right[a] * here, wrong[a] * here, there[number, row, a])
-    return torch.from_numpy(ap)
-
-
-def _area(right: Numbers, wrong: Numbers, there: float) -> Numbers:
-    """[T] the mean precision over recalls, of detections [T, D] in the order of their scores."""
-    right, wrong = right.cumsum(1), wrong.cumsum(1)
-    precision = right / (right + wrong + TINY)
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    means = [
-        found[at[at < len(found)]].sum() / len(RECALLS)
-        for recall, found in zip(right / there, precision, strict=True)
-        for at in [np.searchsorted(recall, RECALLS)]
-    ]
-    return np.array(means)
 
 
 def _rank(rows: Tensor) -> Tensor:

@@ -33,22 +33,36 @@ def partners(
     """
     (found, true, iou), (void, crowd) = edges, objects
     chosen = np.full((len(void), len(thresholds), count), -1)
-    single = np.bincount(found, minlength=count)[found] == 1
-    alone = single & ((np.bincount(true, minlength=len(crowd))[true] == 1) | crowd[true])
-    reached = iou[alone] >= thresholds[:, None]
-    chosen[:, :, found[alone]] = np.where(reached, true[alone], -1)
-    rest = ~alone
-    found, true, iou, single = (x[rest] for x in (found, true, iou, single))
-    several = void[:, true[~single]]
+    choosy = np.bincount(found, minlength=count)[found] > 1
+    wanted = np.zeros(len(crowd), bool)  # by a detection that has another choice
+    wanted[true[choosy]] = True
+    rest = choosy | (wanted & ~crowd)[true]
+    simple = found[~rest], true[~rest], iou[~rest]
+    for t, threshold in enumerate(thresholds):
+        at, taken = _first(simple, crowd, float(threshold))
+        chosen[:, t, at] = taken
+    several = void[:, true[choosy]]
     alike = bool((several == several[:1]).all())  # all ranges choose alike
+    found, true, iou = found[rest], true[rest], iou[rest]
     for a in range(1 if alike else len(void)):
         order = np.lexsort((-true, -iou, void[a, true], found))
         listed = [x[order].tolist() for x in (found, true, iou)]
         for t, threshold in enumerate(thresholds):
-            at, taken = _in_turn(listed, crowd, float(threshold))
+            at_rest, taken_rest = _in_turn(listed, crowd, float(threshold))
             for own in chosen if alike else chosen[a : a + 1]:
-                own[t, at] = taken
+                own[t, at_rest] = taken_rest
     return chosen
+
+
+def _first(edges: Edges, crowd: Flags, threshold: float) -> tuple[Integers, Integers]:
+    """Where no detection has a choice, an object goes to the first one that reaches it."""
+    found, true, iou = edges
+    able = iou >= threshold
+    found, true = found[able], true[able]
+    first = np.full(len(crowd), np.iinfo(np.int64).max)
+    np.minimum.at(first, true, found)
+    served = (found == first[true]) | crowd[true]
+    return found[served], true[served]
 
 
 def _in_turn(listed: list[Any], crowd: Flags, threshold: float) -> tuple[list[int], list[int]]:

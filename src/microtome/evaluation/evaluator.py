@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry import Spacing
 from ..structures import Classes, Segmentation
 
 Score = TypeVar("Score", bound="tuple[Tensor | tuple[Tensor, ...], ...]")
@@ -47,6 +49,7 @@ class DatasetEvaluator(ABC, Generic[Score]):
         results: Iterable[Segmentation],
         truths: Iterable[Segmentation],
         names: Iterable[str] | None = None,
+        spacings: Iterable[Spacing | None] | None = None,
     ) -> None:
         """Score images.
 
@@ -54,13 +57,15 @@ class DatasetEvaluator(ABC, Generic[Score]):
             results: of a model, any number.
             truths: as many.
             names: what the images are called, no two alike; their numbers when not given.
+            spacings: µm per pixel and axis, of images where it is known.
 
         Raises ValueError where a result and its truth differ in shape, and where either lacks what
         is scored.
         """
         given = None if names is None else iter(names)
+        spaced: Iterator[Spacing | None] = repeat(None) if spacings is None else iter(spacings)
         for result, truth in zip(results, truths, strict=True):
-            score = self._score(result, truth)
+            score = self._score(result, truth, next(spaced))
             name = None if given is None else next(given)
             self._named.append(name)
             self.rows.append((str(len(self.rows)) if name is None else name, self._row(score)))
@@ -107,7 +112,7 @@ class DatasetEvaluator(ABC, Generic[Score]):
         return self._weighed(scores, torch.ones(1, len(scores)))
 
     @abstractmethod
-    def _score(self, result: Segmentation, truth: Segmentation) -> Score:
+    def _score(self, result: Segmentation, truth: Segmentation, spacing: Spacing | None) -> Score:
         """What is kept of one image."""
 
     @abstractmethod

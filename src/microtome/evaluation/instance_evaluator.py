@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..geometry import Spacing
 from ..structures import Classes, Instances, LabelLayers, Segmentation
 from .aggregated import Areas, area_numbers, areas
-from .coco import Detections, coco_numbers, detections
+from .coco import Detections, detections
+from .coco_precision import coco_numbers
 from .confusion import PixelSums
 from .evaluator import DatasetEvaluator
 from .instance_scores import THRESHOLDS, Tally, tally, tally_numbers, tally_of_sizes
@@ -80,7 +82,9 @@ class InstanceEvaluator(DatasetEvaluator[InstanceScore]):
             for at, size in enumerate(SIZES)
         }
 
-    def _score(self, result: Segmentation, truth: Segmentation) -> InstanceScore:
+    def _score(
+        self, result: Segmentation, truth: Segmentation, spacing: Spacing | None
+    ) -> InstanceScore:
         found, true = _objects(result, "result"), _objects(truth, "truth")
         true = true.to(found.labels.device)
         ignored = None

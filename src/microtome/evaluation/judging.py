@@ -80,7 +80,7 @@ def judge(
     """Score images. Raises ValueError with the name of one that cannot be scored, and why."""
     for image in images:
         try:
-            evaluator.process([image.result], [image.truth], [image.name])
+            evaluator.process([image.result], [image.truth], [image.name], [image.spacing])
         except ValueError as error:
             raise ValueError(f"{image.name}: {error}") from error
         if album is not None:

@@ -13,7 +13,7 @@ from ..data.stores import ImageReadError, LabelSource, open_labels
 from ..data.stores.formats import is_volume
 from ..data.stores.image_files import SUFFIXES
 from ..data.stores.places import name_of
-from ..geometry import window
+from ..geometry import Spacing, window
 from ..structures import Instances, LabelLayers, Segmentation
 from .judging import Judged
 
@@ -27,11 +27,15 @@ class LabelPair(NamedTuple):
     found: LabelSource
     true: LabelSource
 
+    @property
+    def spacing(self) -> Spacing | None:
+        """As either file says it."""
+        return self.found.spacing or self.true.spacing
+
     def judged(self, *, objects: bool) -> Judged:
         """Read both, as maps of object numbers or of classes."""
         result, truth = (_segmentation(s, objects) for s in (self.found, self.true))
-        spacing = self.found.spacing or self.true.spacing
-        return Judged(self.name, result, truth, spacing=spacing)
+        return Judged(self.name, result, truth, spacing=self.spacing)
 
 
 def label_pairs(predictions: Path, truth: Path) -> list[LabelPair]:

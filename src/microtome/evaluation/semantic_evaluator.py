@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..geometry import Spacing
 from ..structures import Classes, Segmentation
 from .confusion import PixelSums, class_scores, confusion
 from .evaluator import DatasetEvaluator
@@ -23,11 +24,10 @@ class SemanticEvaluator(DatasetEvaluator[PixelSums]):
 
     main = "miou"
 
-    def _score(self, result: Segmentation, truth: Segmentation) -> PixelSums:
-        found, true = _class_map(result, "result"), _class_map(truth, "truth")
-        count, ignored = self.classes.num_classes, self.classes.ignore_index
-        matrix = confusion(found, true.to(found.device), count, ignored).cpu()
-        return PixelSums(matrix.diagonal().clone(), matrix.sum(1), matrix.sum(0))
+    def _score(
+        self, result: Segmentation, truth: Segmentation, spacing: Spacing | None
+    ) -> PixelSums:
+        return pixel_sums(*class_maps(result, truth), self.classes)
 
     def _nothing(self) -> PixelSums:
         return PixelSums(*torch.zeros(3, self.classes.num_classes, dtype=torch.int64))
@@ -47,6 +47,18 @@ def evaluate(
     evaluator = SemanticEvaluator(classes)
     evaluator.process(results, truths)
     return evaluator.evaluate()
+
+
+def class_maps(result: Segmentation, truth: Segmentation) -> tuple[Tensor, Tensor]:
+    """Both class maps, on the device of the result."""
+    found, true = _class_map(result, "result"), _class_map(truth, "truth")
+    return found, true.to(found.device)
+
+
+def pixel_sums(found: Tensor, true: Tensor, classes: Classes) -> PixelSums:
+    """Count the pixels of class maps of equal shape."""
+    matrix = confusion(found, true, classes.num_classes, classes.ignore_index).cpu()
+    return PixelSums(matrix.diagonal().clone(), matrix.sum(1), matrix.sum(0))
 
 
 def _class_map(segmentation: Segmentation, what: str) -> Tensor:

@@ -21,6 +21,7 @@ MEANS = {
     "recall": "mean_accuracy",
     "specificity": "mean_specificity",
 }
+SURFACES = {"hd95": "HD95 µm", "surface_dice": "surface Dice"}  # where they were asked for
 OVERALL = {
     "pixel_accuracy": "pixel accuracy",
     "fwiou": "IoU by true pixels",
@@ -44,13 +45,17 @@ def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
     """A row per class, their means, and numbers without classes; `-` where a number does not exist.
 
     Args:
-        metrics: what `SemanticEvaluator.evaluate` returns; keys it lacks are shown as `-`.
+        metrics: what `SemanticEvaluator.evaluate` or `SurfaceEvaluator.evaluate` returns; keys it
+            lacks are shown as `-`.
         classes: the class table.
     """
-    rows = [["class", *COLUMNS.values()]]
+    surfaces = SURFACES if "mean_hd95" in metrics else {}
+    columns = COLUMNS | surfaces
+    means = [*MEANS.values(), *(f"mean_{key}" for key in surfaces)]
+    rows = [["class", *columns.values()]]
     for name in classes.names:
-        rows.append([name, *(_number(metrics, f"{key}/{name}") for key in COLUMNS)])
-    rows.append(["mean", *(_number(metrics, key) for key in MEANS.values())])
+        rows.append([name, *(_number(metrics, f"{key}/{name}") for key in columns)])
+    rows.append(["mean", *(_number(metrics, key) for key in means)])
     overall = ", ".join(f"{name} {_number(metrics, key)}" for key, name in OVERALL.items())
     return f"{_ruled(rows)}\n{overall}"
 

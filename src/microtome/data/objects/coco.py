@@ -1,7 +1,8 @@
 """COCO's annotations (Lin et al., "Microsoft COCO", ECCV 2014): one JSON file for many images.
 
 `{"images": [{id, file_name, height, width}], "annotations": [{image_id, category_id, segmentation,
-iscrowd}], "categories": [{id, name}]}`; ids may have gaps and begin anywhere.
+iscrowd}], "categories": [{id, name}]}`; ids may have gaps and begin anywhere. Detections also
+have a `score`.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ class Coco(NamedTuple):
     def _part(self, listed: Listed, number: int, annotation: Annotation) -> Part:
         word = self.categories[annotation["category_id"]]
         crowd = bool(annotation.get("iscrowd", 0))
-        segmentation = annotation.get("segmentation")
+        segmentation, score = annotation.get("segmentation"), annotation.get("score")
         try:
+            score = None if score is None else float(score)
             if isinstance(segmentation, Mapping):
                 check_shape(self.file, tuple(segmentation["size"]), listed.shape)
                 part = part_of(number, decode_rle(segmentation), word)  # type: ignore[arg-type]
@@ -123,7 +125,7 @@ class Coco(NamedTuple):
         except (ValueError, TypeError, LookupError) as error:
             reason = f"annotation {number} of {listed.file_name}: {error}"
             raise ImageReadError(self.file, reason) from None
-        return part._replace(crowd=crowd)
+        return part._replace(crowd=crowd, score=score)
 
 
 def _polygons(segmentation: Sequence[Sequence[float]]) -> list[Polygon]:
@@ -160,7 +162,7 @@ def _grouped(
 ) -> dict[int, list[Annotation]]:
     """Annotations by image, without what is not needed."""
     grouped: dict[int, list[Annotation]] = defaultdict(list)
-    kept = ("id", "category_id", "iscrowd", "segmentation")
+    kept = ("id", "category_id", "iscrowd", "segmentation", "score")
     for number, annotation in enumerate(given if isinstance(given, list) else (), 1):
         if not isinstance(annotation, Mapping):
             problems.append(f"annotations: expected objects, number {number} is none")

@@ -50,6 +50,25 @@ def read_coco(file: Path) -> Coco:
     return coco
 
 
+def read_detections(file: Path, truth: Coco) -> Coco:
+    """Open what a program found in the images of a file of truth.
+
+    It is a list of annotations as COCO's tools take it, or a whole file of COCO's.
+
+    Raises ImageReadError for what cannot be read or is not as COCO's.
+    """
+    content = _content(file)
+    if not isinstance(content, list):
+        return read_coco(file)
+    images = [
+        {"id": i.id, "file_name": i.file_name, "height": i.shape[0], "width": i.shape[1]}
+        for i in truth.images
+    ]
+    categories = [{"id": key, "name": name} for key, name in truth.categories.items()]
+    listed = {"images": images, "categories": categories, "annotations": content}
+    return Coco.of(file, listed)
+
+
 def _kept(file: Path) -> Coco | None:
     size = size_of(file)
     if size is None:

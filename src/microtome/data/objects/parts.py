@@ -26,6 +26,7 @@ class Part(NamedTuple):
         mask: [*region], True on its pixels.
         word: what the file calls its class; None when it does not say.
         crowd: a region of many objects that nobody outlined one by one.
+        score: how sure a program was of it; None where nobody says.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Part(NamedTuple):
     mask: Mask
     word: str | None = None
     crowd: bool = False
+    score: float | None = None
 
 
 def part_of(number: int, mask: Mask, word: str | None = None) -> Part:
