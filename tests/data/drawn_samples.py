@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from skimage.measure import regionprops
 
+import microtome
+from microtome.data.datasets import Transform
 from microtome.data.sampling import dice
 from microtome.structures import (
     Boxes,
@@ -15,6 +22,7 @@ from microtome.structures import (
     Segmentation,
 )
 
+RECIPES = Path(microtome.__file__).parent / "configs" / "transforms"
 KEYS = ["image", "classes", "labels"]
 CLASSES = Classes(("background", "small", "large"), (False, True, True))
 IDS = (16_777_217, 20_000_001)  # float32 holds neither
@@ -59,3 +67,11 @@ def assert_consistent(sample):
         assert (objects.masks.maps[0][truth.classes == label] == number).all()
     found = [r.bbox for r in regionprops(objects.masks.maps[0].numpy())]
     assert objects.boxes.tensor.tolist() == [list(map(float, b)) for b in found]
+
+
+def recipe(name):
+    """The transforms of a packaged recipe, as a run builds them."""
+    listed = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["transforms"]
+    parser = ArgumentParser()
+    parser.add_argument("--transforms", type=Sequence[Transform])
+    return parser.instantiate(parser.parse_object({"transforms": listed})).transforms

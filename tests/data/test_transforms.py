@@ -1,16 +1,9 @@
-from collections.abc import Sequence
-from pathlib import Path
-
 import monai.transforms as mt
 import numpy as np
 import pytest
 import torch
-import yaml
-from drawn_samples import CLASSES, IDS, KEYS, assert_consistent, chance, make_sample
-from jsonargparse import ArgumentParser
+from drawn_samples import CLASSES, IDS, KEYS, assert_consistent, chance, make_sample, recipe
 
-import microtome
-from microtome.data.datasets import Transform
 from microtome.data.transforms import MonaiTransforms
 from microtome.structures import (
     Boxes,
@@ -19,8 +12,6 @@ from microtome.structures import (
     LabelLayers,
     Segmentation,
 )
-
-RECIPES = Path(microtome.__file__).parent / "configs" / "transforms"
 
 
 def elastic(dims):
@@ -227,13 +218,6 @@ def test_missing_facts_are_errors():
     sample = DataSample(torch.rand(1, 8, 8), Segmentation(None, boxes_only))
     with pytest.raises(ValueError, match="without masks"):
         MonaiTransforms([mt.Flipd(KEYS, 0)])(sample, chance(), CLASSES)
-
-
-def recipe(name):
-    listed = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["transforms"]
-    parser = ArgumentParser()
-    parser.add_argument("--transforms", type=Sequence[Transform])
-    return parser.instantiate(parser.parse_object({"transforms": listed})).transforms
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """Opens every image, mask and label map and reports all problems at once: missing,
 unreadable, of another shape, values outside the classes, groups in two splits. DATA is a manifest
 (.json) or the config of a run (a path, or the name of a packaged one). Exit code 1 when training
-would refuse to start."""
+would refuse to start. With --pictures also draws training samples as the config's transforms make
+them."""
+DRAWN = 12  # training samples
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -27,12 +29,20 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="change the config")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report as JSON")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw training samples there")
     given = parser.parse_intermixed_args(args)
+    if given.pictures and given.data.endswith(".json"):
+        return refuse(
+            "--pictures draws what a config's transforms make: give a config, not a .json"
+        )
     try:
         config = None if given.data.endswith(".json") else compose(given.data, given.overrides)
     except ComposeError as error:
         return refuse(str(error))
-    return _inspect(given.data, config, given.output)
+    status = _inspect(given.data, config, given.output)
+    if given.pictures and config is not None and status == 0:
+        return _draw(config, given.pictures)
+    return status
 
 
 def _inspect(data: str, config: dict[str, Any] | None, output: Path | None) -> int:
@@ -61,6 +71,30 @@ def _inspect(data: str, config: dict[str, Any] | None, output: Path | None) -> i
         except OSError as error:
             return refuse(f"the report cannot be written: {error}")
     return 1 if report.problems else 0
+
+
+def _draw(config: dict[str, Any], folder: Path) -> int:
+    """Draw the first training samples of the first epoch, as the run's seed makes them."""
+    from ..data.sampling import Draw
+    from ..evaluation import overlay
+    from ..files import whole
+    from ..training.parser import build_data
+
+    data = build_data({"data": config.get("data")})
+    train = data.splits["train"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for item in range(min(DRAWN, data.crops)):
+            sample = train[Draw(0, item)]
+            truth = None if sample.truth is None else sample.truth.with_classes().classes
+            name = str(sample.meta.get("name", item))
+            picture = overlay(sample.image, None, data.classes, name, truth, sample.spacing)
+            with whole(folder / f"train_{item:02d}.png") as part:
+                picture.save(part)
+    except (ValueError, OSError) as error:
+        return refuse(f"--pictures: {error}")
+    print(f"training samples are drawn in {folder}")
+    return 0
 
 
 def _manifest(path: str) -> Callable[..., Report]:

@@ -46,7 +46,7 @@ class RandomCrop:
         scales: Sequence[float] | None = None,
         aim: Aim | None = None,
     ) -> None:
-        self.size = _pixels("crop", size)
+        self.size = pixels("crop", size)
         if scales is not None and (len(scales) != 2 or not 0 < scales[0] <= scales[1]):
             raise ValueError(f"scales: expected [lowest, highest] above 0, got {scales}")
         self.scales, self.aim = scales, aim or Aim()
@@ -57,9 +57,10 @@ class RandomCrop:
         """Cut every part of a sample alike."""
         cut = self.place(sample.shape, sample.truth, chance, classes)
         truth = self.truth(sample.truth, cut, classes)
-        moved = _moved(sample, [side.start for side in cut.region])
+        placement = moved(sample, [side.start for side in cut.region])
         image = sample.image[(slice(None), *cut.region)]
-        return self.finish(replace(sample, image=image, truth=truth, placement=moved), cut, classes)
+        window = replace(sample, image=image, truth=truth, placement=placement)
+        return self.finish(window, cut, classes)
 
     def place(
         self,
@@ -95,7 +96,7 @@ class RandomCrop:
     def finish(self, sample: DataSample, cut: Cut, classes: Classes) -> DataSample:
         """Resize and pad what was read of a sample, its window alone."""
         size = per_axis(self.size, len(sample.shape))
-        return _padded(_rescaled(sample, cut.shape), size, classes.ignore_index)
+        return _padded(rescaled(sample, cut.shape), size, classes.ignore_index)
 
 
 class Resize:
@@ -108,23 +109,24 @@ class Resize:
     steady = True  # the same in every epoch
 
     def __init__(self, size: int | Sequence[int]) -> None:
-        self.size = _pixels("resize", size)
+        self.size = pixels("resize", size)
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
     ) -> DataSample:
         """Resize the image linearly and take the nearest truth; the spacing follows."""
-        return _rescaled(sample, per_axis(self.size, len(sample.shape)))
+        return rescaled(sample, per_axis(self.size, len(sample.shape)))
 
 
-def _pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
+def pixels(what: str, size: int | Sequence[int]) -> int | Sequence[int]:
+    """The same; raises ValueError, naming `what`, for sizes below 1."""
     sizes = [size] if isinstance(size, int) else size
     if not sizes or min(sizes) < 1:
         raise ValueError(f"{what}: expected pixels >= 1, got {size}")
     return size
 
 
-def _rescaled(sample: DataSample, shape: Shape) -> DataSample:
+def rescaled(sample: DataSample, shape: Shape) -> DataSample:
     """Resize image and truth; the spacing and the place in the source follow."""
     have = sample.shape
     scale = tuple(a / b for a, b in zip(have, shape, strict=True))
@@ -145,7 +147,7 @@ def _padded(sample: DataSample, size: Shape, ignore_index: int) -> DataSample:
     return replace(sample, image=image, truth=truth)
 
 
-def _moved(sample: DataSample, start: Sequence[int]) -> Placement:
+def moved(sample: DataSample, start: Sequence[int]) -> Placement:
     """The placement of a window of a sample that may be a window itself."""
     dims = len(start)
     offset, scale, shape = sample.placement or ((0.0,) * dims, (1.0,) * dims, sample.shape)

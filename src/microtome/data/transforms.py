@@ -33,6 +33,8 @@ GRID_FILLS = {str(m.value) for m in GridSamplePadMode}
 GRID_MODES = {str(m.value) for m in (*GridSampleMode, *SplineMode)}
 RESAMPLING = {str(m.value) for m in InterpolateMode}
 FORGETFUL = ("Transposed",)  # they move pixels and leave the affine as it was
+COLOURS = {"ColorJitter": (1, 3), "RandomGrayscale": (1, 3), "RandomAutocontrast": (1, 3)}
+AXES = {"Rand2DElasticd": 2, "Rand3DElasticd": 3}
 
 
 class MonaiTransforms:
@@ -41,6 +43,10 @@ class MonaiTransforms:
     Args:
         transforms: dictionary transforms, or `Compose`, `OneOf` … of them. Their interpolation and
             fill for `classes` and `labels` are set in place.
+
+    Attributes:
+        leaves: the transforms inside `Compose`, `OneOf` …
+        steady: whether a sample becomes the same every time.
 
     Raises ValueError, naming all of them, for transforms that are not dictionary transforms, that
     use other keys, that resample lazily, that lose the spacing, or that are torchvision's and move
@@ -56,25 +62,17 @@ class MonaiTransforms:
         for transform in leaves:
             _settle(transform)
         self.steady = not any(isinstance(t, Randomizable) for t in leaves)
-        self.needs_spacing = [
-            type(t).__name__
-            for t in leaves
-            if isinstance(t, Spacingd) or getattr(t, "needs_spacing", False)
-        ]
+        self.leaves = leaves
 
     def __call__(
         self, sample: DataSample, chance: np.random.SeedSequence, classes: Classes
     ) -> DataSample:
         """Apply the transforms in order, all their chance coming from `chance`.
 
-        Raises ValueError, naming the transform, when truth and image were not treated alike.
+        Raises ValueError, naming the transform, when truth and image were not treated alike, or
+        where a transform does not fit the sample.
         """
-        if self.needs_spacing and sample.spacing is None:
-            name = sample.meta.get("name", "a sample")
-            raise ValueError(
-                f"{self.needs_spacing[0]} needs the spacing of {name}, which is unknown: "
-                "state spacing_um in the data"
-            )
+        check_fit(sample, self)
         steps = [("the data", to_dict(sample, classes))]
         with seeded(chance) as word:  # torchvision and others that ask torch or numpy
             self.transforms.set_random_state(seed=word)  # MONAI's own generators
@@ -83,6 +81,38 @@ class MonaiTransforms:
                 steps.append((name, _only(transform(steps[-1][1]), name)))
         check(steps)
         return from_dict(sample, steps[-1][1], classes)
+
+    def misfits(self, sample: DataSample) -> list[str]:
+        """What transforms need and a sample lacks, each by the transform's name."""
+        return [line for transform in self.leaves for line in _misfits(transform, sample)]
+
+
+def check_fit(sample: DataSample, *chains: MonaiTransforms) -> None:
+    """Raise ValueError listing everything that transforms need and the sample lacks."""
+    wrong = [line for chain in chains for line in chain.misfits(sample)]
+    if wrong:
+        name = sample.meta.get("name", "a sample")
+        raise ValueError(
+            f"transforms do not fit {name}:\n- " + "\n- ".join(wrong) + "\nleave them out, "
+            "or take another recipe (`transforms=light` takes any image)"
+        )
+
+
+def _misfits(transform: Any, sample: DataSample) -> Iterator[str]:
+    """What a transform needs and a sample lacks, by the transform's name."""
+    name, channels, axes = type(transform).__name__, len(sample.image), len(sample.shape)
+    if isinstance(transform, TorchVisiond | RandTorchVisiond):
+        name = type(transform.trans.trans).__name__
+    wanted = COLOURS.get(name, getattr(transform, "colours", ()))
+    if wanted and channels not in wanted:
+        either = " or ".join(map(str, wanted))
+        yield f"{name} changes colours of images with {either} channels, and this has {channels}"
+    if AXES.get(name, axes) != axes:
+        yield f"{name} is for {AXES[name]} axes, and this has {axes}"
+    needs = isinstance(transform, Spacingd) or getattr(transform, "needs_spacing", False)
+    if needs and sample.spacing is None:
+        whose = sample.meta.get("name", "a sample")
+        yield f"{name} needs the spacing of {whose}, which is unknown: state spacing_um in the data"
 
 
 def _leaves(transform: Any) -> Iterator[Any]:

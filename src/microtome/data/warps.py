@@ -61,7 +61,7 @@ class RandTurnd(Warp):
         planes = sorted({*planes, last})
         first, second = planes[self.R.randint(len(planes))]
         angle = radians(self.R.uniform(-self.degrees, self.degrees))
-        at = _grid(shape)
+        at = grid(shape)
         centre = [(size - 1) / 2 for size in shape]
         u = (at[first] - centre[first]) * spacing[first]
         v = (at[second] - centre[second]) * spacing[second]
@@ -101,7 +101,7 @@ class RandBendd(Warp):
         field = torch.from_numpy(drawn).float()
         for weight in weights:  # the axis in front is made long and goes to the end
             field = torch.tensordot(field, weight, dims=([1], [1]))
-        return _grid(shape) + field / torch.tensor(spacing).view(-1, *[1] * len(shape))
+        return grid(shape) + field / torch.tensor(spacing).view(-1, *[1] * len(shape))
 
 
 def taken(maps: Tensor, at: Tensor) -> Tensor:
@@ -127,7 +127,8 @@ def _alike(spacing: Spacing, pair: tuple[int, int]) -> bool:
     return max(steps) <= sqrt(2) * min(steps)
 
 
-def _grid(shape: Shape) -> Tensor:
+def grid(shape: Shape) -> Tensor:
+    """[D, *S] where each pixel lies, in pixels."""
     axes = [torch.arange(size, dtype=torch.float32) for size in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 

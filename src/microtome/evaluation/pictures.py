@@ -21,7 +21,7 @@ VERDICTS = Classes(("right", "wrong"), colours=((0, 0, 0), (230, 30, 60)), ignor
 
 def overlay(
     image: Tensor,
-    classes_map: Tensor,
+    classes_map: Tensor | None,
     classes: Classes,
     title: str | None = None,
     truth: Tensor | None = None,
@@ -32,7 +32,7 @@ def overlay(
 
     Args:
         image: [C, *S] in unit range, any number of channels.
-        classes_map: [*S] the prediction.
+        classes_map: [*S] the prediction, if there is one.
         classes: the class table; ignored pixels are striped grey.
         title: a line above, such as the name and how good the result is.
         truth: [*S] the true classes, when known.
@@ -43,16 +43,15 @@ def overlay(
     images are shrunk: the picture is at most 1,600 pixels wide, unless its title is wider. Raises
     ValueError when shapes differ.
     """
-    maps = {"prediction": classes_map}
-    if truth is not None:
-        maps = {"truth": truth, **maps}
+    given = {"truth": truth, "prediction": classes_map}
+    maps = {name: one for name, one in given.items() if one is not None}
     for name, one in maps.items():
         if one.shape != image.shape[1:]:
             raise ValueError(
                 f"the {name} has the shape {list(one.shape)}, its image {list(image.shape[1:])}"
             )
     columns = [(name, one, classes) for name, one in maps.items()]
-    if truth is not None and errors:
+    if truth is not None and classes_map is not None and errors:
         columns.append(("errors", _verdicts(classes_map, truth, classes), VERDICTS))
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [image[(slice(None), *cut.pick)] for cut in cuts]
