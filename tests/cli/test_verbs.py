@@ -103,6 +103,20 @@ def test_what_is_said_goes_to_the_stdout_of_the_moment(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_inspect_draws_what_transforms_make(tissue, tmp_path, capsys):
+    """The same samples every time, whole and tinted, of any recipe; a manifest has none."""
+    words = ["inspect", "demo", f"data.init_args.manifest={tissue}", "transforms=histology"]
+    for folder in ("one", "two"):
+        assert main([*words, "--pictures", str(tmp_path / folder)]) == 0
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names[0] == "train_00.png" and 1 < len(names) <= 12
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    capsys.readouterr()
+    assert main(["inspect", str(tissue), "--pictures", str(tmp_path / "three")]) == 2
+    assert "give a config, not a .json" in capsys.readouterr().err
+
+
 def test_inspect_refuses_a_place_where_nothing_can_be_written(tissue, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["inspect", str(tissue), "--output", str(tmp_path / "file" / "x.json")]) == 2

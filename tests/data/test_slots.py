@@ -50,7 +50,8 @@ def every_operation(pfm):
 
 
 def test_every_operation_changes_samples_and_has_no_chance_but_ours(pfm, picture):
-    """Whatever torch's, numpy's and Python's own generators say, and they are left alone."""
+    """Whatever torch's, numpy's and Python's own generators say; they and the sample stay."""
+    image, classes = picture.image.clone(), picture.truth.classes.clone()
     for number, operation in enumerate(every_operation(pfm)):
         found = []
         for seed in (1, 2):
@@ -70,6 +71,7 @@ def test_every_operation_changes_samples_and_has_no_chance_but_ours(pfm, picture
         assert found[0].image.shape[1:] == found[0].truth.classes.shape
         assert set(found[0].truth.classes.unique().tolist()) <= {0, 1, 2, 255}, number
         assert found[0].image.isfinite().all()
+        assert torch.equal(picture.image, image) and torch.equal(picture.truth.classes, classes)
 
 
 def test_only_the_first_six_slots_move_the_truth(pfm, picture):

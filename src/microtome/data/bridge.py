@@ -33,7 +33,7 @@ def to_dict(sample: DataSample, classes: Classes) -> dict[str, Any]:
     dims = len(sample.shape)
     scales = sample.spacing or (1.0,) * dims
     affine = torch.diag(torch.tensor([*scales, 1.0], dtype=torch.float64))
-    data = {"image": sample.image}
+    data = {"image": sample.image.clone()}  # some transforms write into it
     truth = (sample.truth or Segmentation()).with_classes()
     if truth.classes is not None:
         known = truth.classes != classes.ignore_index
