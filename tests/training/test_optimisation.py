@@ -6,7 +6,7 @@ from lightning.pytorch import Callback
 from torch.optim.swa_utils import AveragedModel
 
 from microtome.models import load_segmenter
-from microtome.training.module import total_steps
+from microtome.training.pace import total_steps
 from microtome.training.parser import ConfigError
 from microtome.training.run import run
 from microtome.training.steering import better

@@ -89,9 +89,11 @@ def table(done):
         ]
 
 
+MIX = {"class_path": "microtome.data.mixing.CutMix", "init_args": {"prob": 0.7}}
 CASES = {
     "all at once": (
-        {"ema_decay": 0.9, "val_every_steps": 2, "stop_after": 9, "scheduler": PLATEAU},
+        {"ema_decay": 0.9, "val_every_steps": 2, "stop_after": 9}
+        | {"scheduler": PLATEAU, "mix": MIX},
         {"max_epochs": 3, "accumulate_grad_batches": 2},
     ),
     "steps": ({}, {"max_epochs": -1, "max_steps": 5}),
@@ -112,8 +114,8 @@ def config_of(case, tissue, folder, workers=0):
     options, trainer = copy.deepcopy(CASES[case])
     config = tiny_config(tissue, folder, **trainer)
     config["data"]["init_args"]["workers"] = workers
-    if "scheduler" in options:
-        config["model"]["scheduler"] = options.pop("scheduler")
+    for key in options.keys() & {"scheduler", "mix"}:
+        config["model"][key] = options.pop(key)
     return config | options
 
 

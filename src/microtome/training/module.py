@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..backbones.remembered import Remembered
 from ..data.datamodule import DataModule
+from ..data.mixing import Mix
 from ..data.sampling import dice
 from ..data.stores import ArraySource
 from ..evaluation import evaluator_of
@@ -23,12 +23,15 @@ from ..structures import DataSample, Segmentation
 from .groups import Groups, parameter_groups
 from .magnification import unlike
 from .means import Means
+from .mixed import check_mix, mixed_losses
 from .optimisers import MakeOptimizer, build_optimizer, in_words
+from .pace import total_steps
 from .recompute import recompute_blocks
 from .schedules import Cosine, Schedule
 from .validation import TilesWithTruth
 
 log = logging.getLogger("microtome")
+MIXING = 1  # at the end of a key: another chance than the model's own
 
 
 class TrainingModule(L.LightningModule):
@@ -48,6 +51,7 @@ class TrainingModule(L.LightningModule):
         tile_batch: how many tiles go through the model at once.
         checkpointing: compute blocks again in the backward pass instead of keeping what is in them:
             much less memory, about a third more time, the same numbers.
+        mix: mixes the images of training batches with each other, and their truths with them.
         seed: with epoch, batch and rank it determines the model's own chance.
 
     Raises ValueError for tiles that are impossible and for a model without blocks to compute again.
@@ -65,6 +69,7 @@ class TrainingModule(L.LightningModule):
         overlap: float = 0.5,
         tile_batch: int = 4,
         checkpointing: bool = False,
+        mix: Mix | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -75,7 +80,7 @@ class TrainingModule(L.LightningModule):
         self.means = Means()
         self.tiling = Tiling(mode, tile, overlap, tile_batch).checked()
         segmenter.usage = segmenter.usage._replace(mode=mode, tile=tile, overlap=overlap)
-        self.seed, self.checkpointing = seed, checkpointing
+        self.seed, self.checkpointing, self.mix = seed, checkpointing, mix
         if checkpointing and not recompute_blocks(segmenter):
             raise ValueError("checkpointing: this model has no blocks that could be computed again")
         self.evaluator = evaluator_of(segmenter.classes, objects=not segmenter.head.scored)
@@ -84,13 +89,14 @@ class TrainingModule(L.LightningModule):
         """Before training: how images are read, what is in them, whether the model takes them.
 
         Raises ValueError when an image does not fit the model, when the optimiser refuses its
-        arguments, for objects that are to be predicted in mode `resize`, and for changing samples
-        where maps are remembered; and what transforms raise.
+        arguments, for objects that are to be predicted in mode `resize`, for batches that cannot
+        be mixed, and for changing samples where maps are remembered; and what transforms raise.
         """
         if self.tiling.mode == "resize" and not self.model.head.scored:
             raise ValueError(
                 "mode: a head that answers with objects is validated in `sliding` tiles"
             )
+        check_mix(self.mix, self.model, data.batch_size)
         changing = data.changing()
         if changing and any(isinstance(part, Remembered) for part in self.model.modules()):
             raise ValueError(
@@ -125,7 +131,8 @@ class TrainingModule(L.LightningModule):
         if targets is None:
             names = [s.meta.get("name") for s in batch if s.truth is None]
             raise ValueError(f"training images without truth: {names}")
-        losses = self.model.losses(self.model(images, targets), targets)
+        chance = dice(self.seed, self.current_epoch, batch_idx, self.global_rank, MIXING)
+        losses = mixed_losses(self.model, images, targets, self.mix, chance)
         total = self.model.total(losses)
         self.log("loss", total, prog_bar=True, batch_size=len(batch))
         self.means.add({"loss": total, **losses})
@@ -188,23 +195,3 @@ class TrainingModule(L.LightningModule):
 
     def _groups(self) -> Groups:
         return parameter_groups(self.model, self.backbone_lr, self.layer_decay)
-
-
-def total_steps(trainer: L.Trainer, max_steps: int = -1) -> int:
-    """Return how many optimiser steps a run will take.
-
-    Lightning's own estimate would set the loaders up before a checkpoint's position in them is
-    restored, and a resumed run would begin its epoch again.
-
-    Raises ValueError when neither epochs nor steps are limited.
-    """
-    epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
-    if epochs < 0 and max_steps < 0:
-        raise ValueError(
-            "a learning-rate schedule needs an end: set trainer.max_epochs or max_steps"
-        )
-    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-    limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    by_epochs = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
-    return min(n for n in (by_epochs, max_steps) if n >= 0)

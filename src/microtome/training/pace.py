@@ -7,6 +7,7 @@ is told after every batch whether to validate, and when to stop.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -89,3 +90,23 @@ def stepped(trainer: Trainer) -> bool:
     done: Any = trainer.fit_loop.epoch_loop.batch_progress.current
     last: bool = trainer.is_last_batch
     return last or done.processed % trainer.accumulate_grad_batches == 0
+
+
+def total_steps(trainer: Trainer, max_steps: int = -1) -> int:
+    """Return how many optimiser steps a run will take.
+
+    Lightning's own estimate would set the loaders up before a checkpoint's position in them is
+    restored, and a resumed run would begin its epoch again.
+
+    Raises ValueError when neither epochs nor steps are limited.
+    """
+    epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    if epochs < 0 and max_steps < 0:
+        raise ValueError(
+            "a learning-rate schedule needs an end: set trainer.max_epochs or max_steps"
+        )
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    by_epochs = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return min(n for n in (by_epochs, max_steps) if n >= 0)
