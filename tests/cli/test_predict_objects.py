@@ -49,3 +49,15 @@ def test_formats_are_chosen(model, classes, tissue, tmp_path, capsys):
     assert {row["class"] for row in rows} <= set(classes.names)
     said = capsys.readouterr().out
     assert "2 images predicted" in said and "AP_dsb@0.5" in said
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_averages_are_refused_before_work(verb, model, tissue, tmp_path, capsys):
+    words = [verb, "--ckpt_path", str(model), "--tta", "mirror", "--device", "cpu"]
+    words += {
+        "predict": ["--input", str(tissue), "--output", str(tmp_path / "out")],
+        "evaluate": ["--data", str(tissue)],
+    }[verb]
+    assert main(words) == 2
+    assert "this model answers with objects" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

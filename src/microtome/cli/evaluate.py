@@ -21,6 +21,7 @@ metrics.json with bootstrap intervals, metrics.csv by class, size and image, and
 pictures of the best and worst images. Exit code 1 when some images could not be read, 2 when
 nothing was scored."""
 DATA = "a manifest (.json) or a config with `data`; of a checkpoint its own when not given"
+TTA = "of --ckpt_path: average the scores of classes over each tile mirrored, turned, or both"
 CAP = "detections of an image and class that count for COCO's AP (default: all)"
 SURFACES = "of class maps also HD95 and surface Dice, which may be so far off; takes long"
 SPACING = "micrometres per pixel, one or one per axis, where images do not say"
@@ -84,6 +85,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--spacing_um", type=float, nargs="+", metavar="UM", help=SPACING)
     add("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
+    add("--tta", choices=("mirror", "turn", "both"), help=TTA)
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     return parser
@@ -99,6 +101,8 @@ def _mistakes(given: argparse.Namespace) -> list[str]:
         wrong.append("--baseline needs --data")
     if given.predictions and given.data:
         wrong.append("--data is for --ckpt_path and --baseline")
+    if given.tta and not given.ckpt_path:
+        wrong.append("--tta is for --ckpt_path")
     if given.draws < 1 or (given.cap is not None and given.cap < 1):
         wrong.append("--draws and --cap: expected at least 1")
     return wrong + _mistakes_of_files(given) + _mistakes_of_surfaces(given)

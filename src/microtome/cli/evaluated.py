@@ -116,7 +116,8 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     usage = model.usage
     tiling = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size).checked()
     judge = _evaluator(given, model.classes, objects=not model.head.scored)
-    images = _predicted(data, model.eval(), tiling, errors)
+    about |= {"tta": given.tta} if given.tta else {}
+    images = _predicted(data, model.eval().averaging(given.tta), tiling, errors)
     return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about})
 
 

@@ -24,6 +24,7 @@ not given is as in the training run. Run again, it goes on where it stopped. Exi
 images failed, 2 when nothing was started."""
 OVERLAP = "what the next tile repeats: below 1 a part, from 1 on as much; one or one per axis"
 CHECKPOINT = "a checkpoint, the folder of a run (best.ckpt, else last.ckpt), or of an export"
+TTA = "also predict each tile mirrored, turned by right angles, or both; average scores of classes"
 OBJECTS = "of objects: tif, zarr, csv, parquet, coco, geojson (default: tif,csv)"
 
 
@@ -56,10 +57,10 @@ def main(verb: str, args: list[str]) -> int:
                 predict = partial(predict_into_stores, workers=given.workers, expect=print)
             summary = predict(
                 inputs,
-                model.eval(),
+                model.eval().averaging(given.tta),
                 given.output,
                 tiling,
-                made_by={"checkpoint": _identity(checkpoint)},
+                made_by=_maker(checkpoint, given.tta),
                 objects=given.objects.split(","),
                 overwrite=given.overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -85,6 +86,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--overlap", type=float, nargs="+", metavar="SIZE", help=OVERLAP)
     add("--unit", choices=("px", "um"), default="px", help="of --tile and --overlap (default: px)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
+    add("--tta", choices=("mirror", "turn", "both"), help=TTA)
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
     add("--confidence", action="store_true", help="also write OUTPUT/confidence")
@@ -179,11 +181,12 @@ def _for_memory(error: BaseException, tiling: Tiling) -> str:
     )
 
 
-def _identity(checkpoint: Path) -> str:
-    """Return the sha256 of what holds the weights."""
+def _maker(checkpoint: Path, tta: str | None) -> dict[str, str]:
+    """What results depend on: the sha256 of what holds the weights, and the views."""
     from ..files import sha256
 
-    return sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
+    held = sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
+    return {"checkpoint": held} | ({} if tta is None else {"tta": tta})
 
 
 def _report(summary: Summary, model: Segmenter, output: Path) -> int:

@@ -5,6 +5,7 @@
 Many images are the matter of `inference.batch` and `inference.inputs`, which also score and draw.
 """
 
+from .augmentation import Averaged
 from .beyond_memory import Outcome, predict_to
 from .estimate import Estimate, estimate
 from .joining import Objects
@@ -14,6 +15,7 @@ from .tiles import TileGrid
 from .tiling import Tiling
 
 __all__ = [
+    "Averaged",
     "Estimate",
     "Objects",
     "Outcome",

@@ -5,23 +5,24 @@ B batch, C channels, K classes, *S spatial shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..backbones import Backbone
 from ..blueprint import Part, build
 from ..heads import Head, Targets
-from ..inference import predict, predict_resized
+from ..inference import Predicts, predict, predict_resized
+from ..inference.augmentation import Ways, averaged
 from ..losses import weighted_sum
 from ..necks import Neck
 from ..structures import Classes, DataSample, ImageList, Pyramid, PyramidSpec, Segmentation
 from .card import Facts, model_card
+from .evaluating import evaluating
 from .normalising import Kind, Normaliser, check_samples
 from .resize import Resize, resized_image, resized_truth, restored, scaled
 from .saving import first_names, read_folder, write_folder
@@ -147,7 +148,7 @@ class Segmenter(Part):
     def predict_samples(self, samples: Sequence[DataSample]) -> list[Segmentation]:
         """Results with scores, on the model's device; no tiles, no gradients."""
         device = next(self.parameters()).device
-        with _evaluating(self), torch.inference_mode():
+        with evaluating(self), torch.inference_mode():
             images, _ = self.prepare([replace(s, truth=None).to(device) for s in samples])
             return self.decode(self(images), images)
 
@@ -159,6 +160,7 @@ class Segmenter(Part):
         tile: int | Sequence[int] | None = None,
         overlap: float | None = None,
         batch_size: int = 4,
+        tta: Ways | None = None,
         progress: Progress | None = None,
     ) -> Segmentation:
         """Segment one image of any size.
@@ -171,20 +173,28 @@ class Segmenter(Part):
             overlap: what neighbours share: below 1 a part of a tile, from 1 on pixels;
                 `usage.overlap` by default.
             batch_size: tiles at once.
+            tta: also predict tiles mirrored and turned; see `averaging`.
             progress: called with the number of tiles done and of all.
 
         Returns, on the CPU, the class map `classes` [*S]; or `instances`, where the head answers
         with objects.
         """
-        usage = self.usage
+        usage, model = self.usage, self.averaging(tta)
         source = usage.open(image, self.spec.spatial_dims, spacing)
         tile = usage.tile if tile is None else tile
         if usage.mode == "resize":
-            return predict_resized(source, self, size=tile)
+            return predict_resized(source, model, size=tile)
         overlap = usage.overlap if overlap is None else overlap
         return predict(
-            source, self, tile=tile, overlap=overlap, batch_size=batch_size, progress=progress
+            source, model, tile=tile, overlap=overlap, batch_size=batch_size, progress=progress
         )
+
+    def averaging(self, tta: Ways | None) -> Predicts:
+        """This model, asked about every tile mirrored, turned by right angles, or both.
+
+        None is the model as it is. Raises ValueError for a head that answers with objects.
+        """
+        return averaged(self, tta, scored=self.head.scored)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model.safetensors, config.json, a sealed manifest and a model card."""
@@ -249,15 +259,3 @@ class Segmenter(Part):
             normalisation=self.normaliser.kind,
             usage=self.usage,
         )
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch to eval mode; afterwards every part returns to the mode it was in."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

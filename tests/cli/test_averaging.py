@@ -1,0 +1,35 @@
+"""`--tta`: what is predicted, written down, refused."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from microtome.cli import main
+from microtome.inference.augmentation import Averaged
+from microtome.models import load_segmenter
+
+
+def test_predict_averages_and_says_so(finished, tissue, tmp_path, capsys):
+    checkpoint = str(finished.folder / "checkpoints" / "last.ckpt")
+    words = ["predict", "--ckpt_path", checkpoint, "--input", str(tissue), "--device", "cpu"]
+    words += ["--output", str(tmp_path / "out"), "--tile", "32"]
+    assert main([*words, "--tta", "both"]) == 0
+    assert "both" in (tmp_path / "out" / "run.json").read_text()
+    assert main(words) == 2, "the predictions there are of another run"
+    segmenter = load_segmenter(checkpoint)
+    written = sorted((tmp_path / "out" / "predictions_masks").iterdir())[0]
+    image = next(tissue.parent.rglob(f"images/{written.name}"))
+    averaged = segmenter.predict(image, tile=32, tta="both").classes
+    assert np.array_equal(np.array(Image.open(written)), averaged.numpy())
+    assert isinstance(segmenter.averaging("turn"), Averaged)
+    assert segmenter.averaging(None) is segmenter
+
+
+def test_evaluate_averages(finished, tmp_path, capsys):
+    checkpoint = str(finished.folder / "checkpoints" / "last.ckpt")
+    words = ["evaluate", "--ckpt_path", checkpoint, "--draws", "1", "--output", str(tmp_path)]
+    assert main([*words, "--tta", "mirror"]) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["about"]["tta"] == "mirror"
+    assert main(["evaluate", "--baseline", "otsu_watershed", "--data", "x", "--tta", "turn"]) == 2
+    assert "--tta is for --ckpt_path" in capsys.readouterr().err
