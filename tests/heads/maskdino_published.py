@@ -49,15 +49,19 @@ def batch() -> tuple[tuple[torch.Tensor, ...], ImageList]:
     maps = []
     for level, (channels, stride) in enumerate(zip(CHANNELS, STRIDES, strict=True)):
         shape = (2, channels, *(s // stride for s in SHAPE))
-        maps.append(torch.from_numpy(_noise(f"features.{level}", shape)))
+        maps.append(torch.from_numpy(noise(f"features.{level}", shape)))
     return tuple(maps), ImageList.pad([torch.zeros(3, *SHAPE)] * 2, SPEC.multiple)
 
 
 def truths(corners: np.ndarray, labels: np.ndarray) -> list[Segmentation]:
-    """Rectangles, of half-open corners [2, 3, 4]."""
+    return rectangles(corners, labels, SHAPE)
+
+
+def rectangles(corners: np.ndarray, labels: np.ndarray, shape) -> list[Segmentation]:
+    """Of half-open corners [B, N, 4]."""
     results = []
     for boxes, kinds in zip(corners.tolist(), labels, strict=True):
-        ids = torch.zeros(SHAPE, dtype=torch.long)
+        ids = torch.zeros(shape, dtype=torch.long)
         for number, (y0, x0, y1, x1) in enumerate(boxes, start=1):
             ids[y0:y1, x0:x1] = number
         objects = Instances(torch.from_numpy(kinds).long(), masks=LabelLayers.from_ids(ids))
@@ -72,7 +76,8 @@ def pools() -> list[torch.Tensor]:
     return [torch.from_numpy(points.astype(np.float32))] * 2
 
 
-def _noise(name: str, shape) -> np.ndarray:
+def noise(name: str, shape) -> np.ndarray:
+    """Normal, of a seed that the name gives."""
     random = np.random.RandomState(zlib.crc32(name.encode()))
     return random.standard_normal(shape).astype(np.float32)
 
@@ -81,8 +86,8 @@ def _values(name: str, shape: list[int]) -> np.ndarray:
     """Layers under two names are one; norms are near 1, matrices keep what they read its size."""
     name = re.sub(r"predictor\.(decoder\.)?_?bbox_embed\.(\d+\.)?", "predictor._bbox_embed.", name)
     name = name.replace("predictor.decoder.norm.", "predictor.decoder_norm.")
-    noise, parts = _noise(name, shape), name.split(".")
+    values, parts = noise(name, shape), name.split(".")
     if len(shape) > 1:
-        return (noise / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        return (values / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
     is_norm = "norm" in name or ("input_proj" in name and parts[-2] == "1")
-    return (1 + 0.1 * noise if is_norm and parts[-1] == "weight" else 0.1 * noise).astype("f4")
+    return (1 + 0.1 * values if is_norm and parts[-1] == "weight" else 0.1 * values).astype("f4")

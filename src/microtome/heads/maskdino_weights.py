@@ -1,7 +1,7 @@
 """Published weights of Mask DINO (detectron2's names, IDEA-Research's layout) into our head.
 
-Of the models with three encoded levels, finest last, whose encoder's feed-forward part is 1,024
-wide (`maskdino_R50_bs16_50ep_3s` and the like).
+Of the models with three encoded levels, finest last (`FEATURE_ORDER: high2low`), whose encoder's
+feed-forward part is 1,024 wide (`maskdino_R50_bs16_50ep_3s` and the like).
 """
 
 from __future__ import annotations
