@@ -15,7 +15,7 @@ from microtome.heads.upernet import UPerNet
 from microtome.heads.upsampling import Upsampling
 from microtome.layers import resize_maps as resized
 from microtome.losses import weighted_sum
-from microtome.structures import Classes, ImageList, PyramidSpec, Segmentation
+from microtome.structures import Classes, ImageList, PyramidSpec, Segmentation, members
 from microtome.testing import HeadContract
 
 
@@ -155,3 +155,32 @@ def test_a_config_says_the_losses_of_any_semantic_head_and_a_blueprint_repeats_i
         named["init_args"] = {"class_wieghts": "median"}
         with pytest.raises(ArgumentError, match="class_wieghts"):
             parser.parse_object({"head": named})
+
+
+class Overlapping(HeadContract):
+    classes = Classes.overlapping(("gland", "tumour"))
+
+    def perfect(self, targets, images):
+        sets = torch.stack([t.classes for t in targets])
+        return DensePrediction(100.0 * members(sets, 2, 255).movedim(-1, 1) - 50)
+
+
+class TestOfClassesThatOverlap(Overlapping):
+    def make(self):
+        return Dense(self.spec, self.classes, channels=16)
+
+
+class TestOfClassesThatOverlapInAVolume(Overlapping):
+    spec = PyramidSpec((64,), ((2.0, 4.0, 4.0),), (2, 4, 4))
+    learning_rate = 0.1
+
+    def make(self):
+        return Linear(self.spec, self.classes, weights={"dice": 0.0})
+
+
+def test_classes_that_overlap_have_losses_of_their_own():
+    spec, classes = PyramidSpec((8,), ((4.0, 4.0),), (4, 4)), Overlapping.classes
+    assert Linear(spec, classes).weights == {"dice": 1.0, "binary_cross_entropy": 1.0}
+    assert Linear(spec, classes, num_classes=2).outputs == 2
+    with pytest.raises(ValueError, match=r"cross_entropy, focal: .* \(loss=bce_dice\)"):
+        Linear(spec, classes, weights={"cross_entropy": 1.0, "focal": 1.0})

@@ -146,6 +146,25 @@ def test_binary_cross_entropy_is_that_of_pytorch(dims):
     torch.testing.assert_close(binary_cross_entropy(logits, whole, IGNORED), theirs)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (dice, DiceLoss(sigmoid=True, batch=True)),
+        (iou, DiceLoss(sigmoid=True, batch=True, jaccard=True, smooth_nr=2e-5, smooth_dr=2e-5)),
+        (tversky, TverskyLoss(sigmoid=True, batch=True, alpha=0.3, beta=0.7)),
+    ],
+    ids=["dice", "iou", "tversky"],
+)
+def test_overlap_of_classes_that_overlap_is_that_of_monai(dims, ours, theirs):
+    logits, sets = batch(dims)
+    truth = torch.stack([sets > 0, sets > 1, sets < 2], 1).long()
+    torch.testing.assert_close(ours(logits, truth, IGNORED), theirs(logits, truth))
+    part = ours(logits[:, :, :3], truth[:, :, :3], IGNORED)
+    truth[:, :, 3:] = IGNORED
+    torch.testing.assert_close(ours(logits, truth, IGNORED), part)
+
+
 def test_of_overlapping_classes_one_may_be_ignored_where_others_are_not():
     logits = torch.zeros(1, 2, 3, requires_grad=True)
     truth = torch.tensor([[[1, 0, IGNORED], [1, IGNORED, IGNORED]]])

@@ -38,6 +38,7 @@ from typing import Any
 from ..files import whole
 from . import manifest_keys as keys
 from . import manifest_tables as tables
+from .manifest_classes import named_classes, with_categories
 from .manifest_entries import entries, entry_of, from_folders, relative, with_values
 from .records import SPLITS, Catalogue, ManifestError
 from .spelling import unknown
@@ -77,8 +78,8 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
     if ("data" in description) == ("folders" in description):
         problems.append('expected either "data" or "folders" with "split"')
     categories = tables.category_names(description.get("folders"), root, problems)
-    description = keys.with_categories(description, categories, problems)
-    classes = keys.classes(description, problems)
+    description = with_categories(description, categories, problems)
+    classes = named_classes(description, problems)
     reading = keys.reading(description, classes, problems)
     by_object = tables.object_table(description.get("class_table"), root, problems)
     reading = replace(reading, object_table=by_object)
@@ -90,6 +91,8 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
     table = None if by_object else description.get("class_table")
     splits = with_values(splits, table, root, problems, by_object=by_object is not None)
     if any(r.labels for records in splits.values() for r in records):
+        if not classes.exclusive:
+            problems.append("exclusive: classes that overlap are said by masks, not by `labels`")
         classes = classes._replace(things=(False,) + (True,) * (classes.num_classes - 1))
     for records in splits.values():
         wrong = {r.value for r in records if r.value is not None and r.value >= classes.num_classes}

@@ -14,10 +14,9 @@ from .stores.channels import ChannelPolicy
 from .stores.label_files import Encoding
 from .stores.places import from_root
 
-_CLASSES = ("num_classes", "class_names", "colors", "ignore_index")
+_CLASSES = ("num_classes", "class_names", "colors", "ignore_index", "exclusive")
 _MASKS = ("mask_values", "mask_encoding", "labels_encoding", "object_classes")
 TOP = (*_CLASSES, *_MASKS, "spacing_um", "levels", "channels")
-BACKGROUND = "background"
 _CHOICES = {
     "channels": ChannelPolicy,
     "mask_encoding": Encoding,
@@ -34,75 +33,16 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and isfinite(value)
 
 
-def classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
-    """The class table; names default to `class_0`, `class_1`, ..."""
-    before = len(problems)
-    names: Any = given.get("class_names")
-    count: Any = given.get("num_classes")
-    if names is not None and not _is_list(names, lambda n: isinstance(n, str)):
-        problems.append(f"class_names: expected a list of names, got {names!r}")
-        names = None
-    count = len(names) if count is None and names else count
-    if not is_count(count) or count == 0:
-        problems.append(f"num_classes: expected a number from 1 on, got {count!r}")
-        count = len(names or ()) or 1
-    if names is not None and len(names) != count:
-        problems.append(f"num_classes is {count} but there are {len(names)} class_names")
-    colours, ignore = given.get("colors") or [], given.get("ignore_index", 255)
-    if not _is_list(colours, _is_colour) or len(colours) not in (0, count):
-        problems.append(f"colors: expected {count} times [red, green, blue] in 0 to 255")
-    if type(ignore) is not int:
-        problems.append(f"ignore_index: expected a whole number, got {ignore!r}")
-    default = tuple(f"class_{i}" for i in range(count))
-    if len(problems) > before:
-        return Classes(default)
-    table = Classes(tuple(names or default), (), tuple(map(tuple, colours)), ignore)
-    try:
-        return table.checked()
-    except ValueError as error:
-        problems.append(str(error))
-        return table
-
-
-def with_categories(
-    given: Mapping[str, Any], categories: list[str], problems: list[str]
-) -> Mapping[str, Any]:
-    """The same keys with the classes of COCO's categories, where no others are named.
-
-    Class 0 is what lies around objects, so it is none of the categories.
-    """
-    if not categories:
-        return given
-    names = given.get("class_names")
-    if isinstance(names, list | tuple) and names and names[0] in categories:
-        if names[0] != BACKGROUND:
-            problems.append(
-                f"class_names: the first is what lies around objects, but {names[0]!r} is a "
-                f"category of objects: put {BACKGROUND!r} before it"
-            )
-        return given
-    if names is not None or "num_classes" in given:
-        return given
-    names = [BACKGROUND, *(name for name in categories if name != BACKGROUND)]
-    ignore = 255 if len(names) <= 255 else 65_535
-    return {"class_names": names, "ignore_index": ignore} | dict(given)
-
-
 def reading(given: Mapping[str, Any], table: Classes, problems: list[str]) -> Reading:
     """How files are read."""
     levels = given.get("levels")
-    kinds = {
-        "channels": ChannelPolicy,
-        "mask_encoding": Encoding,
-        "labels_encoding": LabelsEncoding,
-    }
     chosen = {}
-    for key, kind in kinds.items():
+    for key, kind in _CHOICES.items():
         known = get_args(kind)
         chosen[key] = given.get(key, known[0])
         if chosen[key] not in known:
             problems.append(f"{key}: expected {', '.join(known)}, got {chosen[key]!r}")
-    if levels is not None and not (_is_pair(levels) or _is_list(levels, _is_pair)):
+    if levels is not None and not (_is_pair(levels) or is_list(levels, _is_pair)):
         problems.append(f"levels: expected [black, white], once or per channel, got {levels!r}")
         levels = None
     return Reading(
@@ -154,7 +94,7 @@ def spacing(
     value = given.get("spacing_um")
     if value is None or (_is_number(value) and value > 0):
         return cast("float | None", value)
-    if _is_list(value, lambda v: _is_number(v) and v > 0) and value:
+    if is_list(value, lambda v: _is_number(v) and v > 0) and value:
         return tuple(value)
     problems.append(f"{where}: expected micrometres per pixel, one or [z, y, x], got {value!r}")
     return None
@@ -175,11 +115,13 @@ def path(
 
 def described(table: Classes, reading: Reading) -> dict[str, Any]:
     """The inverse: the keys that say a class table and how files are read."""
+    listed = [table.names.index(name) for name in table.members]
     said: dict[str, Any] = {
-        "num_classes": table.num_classes,
-        "class_names": list(table.names),
-        "colors": [list(c) for c in table.colours] or None,
+        "num_classes": len(listed),
+        "class_names": list(table.members),
+        "colors": [list(table.colours[i]) for i in listed] if table.colours else None,
         "ignore_index": table.ignore_index,
+        "exclusive": None if table.exclusive else False,
         "mask_values": reading.mask_values and {str(k): v for k, v in reading.mask_values.items()},
         "mask_encoding": None if reading.mask_encoding == "index" else reading.mask_encoding,
         "labels_encoding": None if reading.labels_encoding == "index" else reading.labels_encoding,
@@ -195,13 +137,10 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _is_list(value: Any, item: Any) -> bool:
+def is_list(value: Any, item: Any) -> bool:
+    """A list whose items all pass `item`."""
     return isinstance(value, list | tuple) and all(item(v) for v in value)
 
 
-def _is_colour(value: Any) -> bool:
-    return _is_list(value, lambda v: is_count(v) and v <= 255) and len(value) == 3
-
-
 def _is_pair(value: Any) -> bool:
-    return _is_list(value, _is_number) and len(value) == 2 and value[0] < value[1]
+    return is_list(value, _is_number) and len(value) == 2 and value[0] < value[1]

@@ -12,6 +12,7 @@ from .instance_scores import instance_scores
 from .object_pictures import object_overlay
 from .otsu_watershed import OtsuWatershed
 from .overlap import Overlap, overlap, overlap_of_maps
+from .overlapping import OverlappingEvaluator
 from .pictures import overlay
 from .semantic_evaluator import SemanticEvaluator, evaluate
 from .surface_evaluator import SurfaceEvaluator
@@ -21,7 +22,9 @@ from .table import format_object_table, format_table
 
 def evaluator_of(classes: Classes, *, objects: bool) -> DatasetEvaluator[Any]:
     """What judges a model: one that answers with objects, or with classes of pixels."""
-    return InstanceEvaluator(classes) if objects else SemanticEvaluator(classes)
+    if objects:
+        return InstanceEvaluator(classes)
+    return SemanticEvaluator(classes) if classes.exclusive else OverlappingEvaluator(classes)
 
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "Otsu",
     "OtsuWatershed",
     "Overlap",
+    "OverlappingEvaluator",
     "SemanticEvaluator",
     "SurfaceEvaluator",
     "SurfaceScores",

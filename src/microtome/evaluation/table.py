@@ -53,7 +53,7 @@ def format_table(metrics: Mapping[str, float], classes: Classes) -> str:
     columns = COLUMNS | surfaces
     means = [*MEANS.values(), *(f"mean_{key}" for key in surfaces)]
     rows = [["class", *columns.values()]]
-    for name in classes.names:
+    for name in classes.members:
         rows.append([name, *(_number(metrics, f"{key}/{name}") for key in columns)])
     rows.append(["mean", *(_number(metrics, key) for key in means)])
     overall = ", ".join(f"{name} {_number(metrics, key)}" for key, name in OVERALL.items())

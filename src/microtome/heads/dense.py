@@ -52,7 +52,7 @@ class Dense(SemanticHead):
         self.steps = [] if plain else _steps(spec.strides[0])
         fuse = 0 if plain else 1 + len(self.steps)
         self.fuse = nn.ModuleList(conv_block(dims, channels, channels) for _ in range(fuse))
-        self.classify = conv(dims, spec.channels[0] if plain else channels, classes.num_classes)
+        self.classify = conv(dims, spec.channels[0] if plain else channels, self.outputs)
 
     def logits(self, pyramid: Pyramid, canvas: Sequence[int]) -> Tensor:
         """Sum the levels, mix them, and enlarge them by steps."""

@@ -37,7 +37,7 @@ class Linear(SemanticHead):
         **losses: Unpack[LossArguments],
     ) -> None:
         super().__init__(classes, **losses)
-        dims, count = spec.spatial_dims, classes.num_classes
+        dims, count = spec.spatial_dims, self.outputs
         self.classify = nn.ModuleList(
             conv(dims, channels, count, bias=level == 0)
             for level, channels in enumerate(spec.channels)

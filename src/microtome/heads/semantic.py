@@ -1,4 +1,4 @@
-"""What semantic heads share: one class for each pixel, their losses and their decoding.
+"""What semantic heads share: one class for each pixel, or a set; their losses and their decoding.
 
 B batch, K classes, *S spatial shape.
 """
@@ -22,14 +22,17 @@ from ..losses import (
     checked_weights,
     chosen_losses,
 )
-from ..losses.dense import DenseLoss
-from ..structures import Classes, ImageList, Pyramid, Segmentation
+from ..losses.dense import OVERLAPPING, DenseLoss
+from ..structures import Classes, ImageList, Pyramid, Segmentation, members, set_probs
 from . import Head, Targets
 
 __all__ = ["DensePrediction", "LossArguments", "SemanticHead"]
 
 ClassWeights = Balance | Sequence[float] | None
 WEIGHTS = {name: float(name in ("cross_entropy", "dice")) for name in DENSE_LOSSES}
+WEIGHTS_OF_SETS = {
+    name: float(name in ("binary_cross_entropy", "dice")) for name in DENSE_LOSSES
+}  # where classes overlap
 
 
 class LossArguments(TypedDict, total=False):
@@ -55,19 +58,26 @@ class DensePrediction(NamedTuple):
 
 
 class SemanticHead(Head[DensePrediction]):
-    """A weighted sum of dense losses over exclusive classes; subclasses say `logits`.
+    """A weighted sum of dense losses; subclasses say `logits`.
+
+    A pixel has one class, by a softmax; or, of classes that overlap, those whose sigmoid is above
+    one half.
 
     Args:
         classes: the class table.
         weights: of the losses in `losses.DENSE_LOSSES`; by default 1 of `cross_entropy` and `dice`
-            and 0 of all others. What has weight 0 is not computed.
+            and 0 of all others; of classes that overlap `binary_cross_entropy` and `dice`. What has
+            weight 0 is not computed.
         class_weights: K factors in `cross_entropy` and `focal`, none by default; or how the
             training set gives them: `inverse` or `median` frequency (see `losses.balanced`).
         num_classes: K; never needed, checked if given.
         options: of losses, by the name of the loss and of the option (see there).
 
-    Raises ValueError for classes that do not exclude each other, for unknown losses and options,
-    for another number of classes or of their weights, and where no loss has a weight or none
+    Attributes:
+        outputs: K, how many logits a pixel has: one of each class that it may have.
+
+    Raises ValueError for unknown losses and options, for those that classes which overlap do not
+    have, for another number of classes or of their weights, and where no loss has a weight or none
     uses the class weights.
     """
 
@@ -80,20 +90,15 @@ class SemanticHead(Head[DensePrediction]):
         options: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        if not classes.exclusive:
+        self.classes, self.outputs = classes.checked(), len(classes.members)
+        if num_classes not in (None, self.outputs):
             raise ValueError(
-                f"{name} gives each pixel one class: it needs `exclusive: true` classes"
+                f"num_classes: {num_classes} given, the data has {self.outputs} "
+                f"({', '.join(classes.members)}): leave it out, it is derived"
             )
-        if num_classes not in (None, classes.num_classes):
-            raise ValueError(
-                f"num_classes: {num_classes} given, the data has {classes.num_classes} "
-                f"({', '.join(classes.names)}): leave it out, it is derived"
-            )
-        self.classes = classes.checked()
         self.rule: Balance | None = class_weights if isinstance(class_weights, str) else None
         self._hold(class_weights)
-        given = checked_weights(weights, WEIGHTS)
+        given = checked_weights(weights, WEIGHTS if classes.exclusive else WEIGHTS_OF_SETS)
         self.weights = {name: weight for name, weight in given.items() if weight}
         self.terms = self._terms(options)
 
@@ -115,7 +120,10 @@ class SemanticHead(Head[DensePrediction]):
         maps = [t.classes for t in targets if t.classes is not None]
         if len(maps) < len(targets):
             raise ValueError(f"{len(targets) - len(maps)} targets have no `classes` map")
-        given = prediction.logits, torch.stack(maps), self.classes.ignore_index
+        truth, ignored = torch.stack(maps), self.classes.ignore_index
+        if not self.classes.exclusive:
+            truth = members(truth, self.outputs, ignored).movedim(-1, 1)
+        given = prediction.logits, truth, ignored
         factors = self._checked_weights()
         return {
             name: loss(*given, factors) if name in WEIGHING_CLASSES else loss(*given)
@@ -130,8 +138,9 @@ class SemanticHead(Head[DensePrediction]):
             self.class_weights.copy_(weights)
 
     def decode(self, prediction: DensePrediction, images: ImageList) -> list[Segmentation]:
-        """Class probabilities [K, *S] of each image, in float32."""
-        scores = prediction.logits.float().softmax(1)
+        """Probabilities of each class, or set of classes, [.., *S] of each image, in float32."""
+        logits = prediction.logits.float()
+        scores = logits.softmax(1) if self.classes.exclusive else set_probs(logits.sigmoid())
         shapes = images.shapes.tolist()
         return [
             Segmentation(scores=one[(slice(None), *window(shape))])
@@ -141,6 +150,12 @@ class SemanticHead(Head[DensePrediction]):
     def _terms(self, options: Mapping[str, Mapping[str, float]] | None) -> dict[str, DenseLoss]:
         if not self.weights:
             raise ValueError(f"every loss has weight 0: expected one of {list(WEIGHTS)}")
+        wrong = sorted(self.weights.keys() - set(OVERLAPPING))
+        if wrong and not self.classes.exclusive:
+            raise ValueError(
+                f"{', '.join(wrong)}: of classes that exclude each other; where they overlap there "
+                f"are {', '.join(OVERLAPPING)} (loss=bce_dice)"
+            )
         if self.class_weights is not None and not self.weights.keys() & set(WEIGHING_CLASSES):
             raise ValueError(
                 f"class_weights serve {' and '.join(WEIGHING_CLASSES)}, which both have weight 0"

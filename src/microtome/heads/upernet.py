@@ -52,7 +52,7 @@ class UPerNet(SemanticHead):
         self.lateral = nn.ModuleList(conv_block(dims, c, channels, 1) for c in finer)
         self.smooth = nn.ModuleList(conv_block(dims, channels, channels) for _ in finer)
         self.fuse = conv_block(dims, len(spec.channels) * channels, channels)
-        self.classify = conv(dims, channels, classes.num_classes)
+        self.classify = conv(dims, channels, self.outputs)
 
     def logits(self, pyramid: Pyramid, canvas: Sequence[int]) -> Tensor:
         """From the coarsest level to the finest, where all are fused."""

@@ -59,7 +59,7 @@ class Upsampling(SemanticHead):
                     conv_block(dims, widths[step + 1], widths[step + 1]),
                 )
             )
-        self.classify = conv(dims, widths[-1], classes.num_classes, 3)
+        self.classify = conv(dims, widths[-1], self.outputs, 3)
 
     def logits(self, pyramid: Pyramid, canvas: Sequence[int]) -> Tensor:
         """Enlarge, join, convolve; the last step ends on the canvas."""

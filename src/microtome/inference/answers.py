@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ..data.stores import Source
-from ..evaluation import InstanceEvaluator, SemanticEvaluator, object_overlay, overlay
+from ..evaluation import InstanceEvaluator, evaluator_of, object_overlay, overlay
 from ..geometry import Shape, Spacing
 from ..structures import Classes, Instances, Segmentation
 from .objects import FoundObjects, ObjectOutputs, sampled
@@ -56,7 +56,7 @@ class ClassAnswers:
 
     def __init__(self, outputs: Outputs, classes: Classes) -> None:
         self.outputs, self.classes = outputs, classes
-        self.evaluator = SemanticEvaluator(classes)
+        self.evaluator = evaluator_of(classes, objects=False)
 
     def has(self, name: str) -> bool:
         """Whether mask and overlay are there."""

@@ -14,7 +14,7 @@ import torch
 from ..data.records import Reading, Record
 from ..data.stores import LabelSource, Source
 from ..data.truth import Truth
-from ..evaluation import InstanceEvaluator, SemanticEvaluator
+from ..evaluation import InstanceEvaluator, evaluator_of
 from ..geometry import Region, window
 from ..structures import Classes, Instances, LabelLayers, Segmentation
 from .answers import ClassAnswers, ObjectAnswers
@@ -37,7 +37,7 @@ class StoredClasses:
 
     def __init__(self, outputs: Outputs, classes: Classes) -> None:
         self.outputs, self.classes = outputs, classes
-        self.evaluator = SemanticEvaluator(classes)
+        self.evaluator = evaluator_of(classes, objects=False)
         self.rows: dict[str, dict[str, float]] = {}
 
     def conclude(
@@ -56,7 +56,7 @@ class StoredClasses:
 
     def _judge(self, name: str, labels: LabelSource, known: Truth, small: Preview) -> torch.Tensor:
         """Count pixels; return the truth of the small copy."""
-        own, seen = SemanticEvaluator(self.classes), Seen(small, labels.shape)
+        own, seen = evaluator_of(self.classes, objects=False), Seen(small, labels.shape)
         everything = None if known.by_region else known.read()
         for region in blocks(labels):
             truth = known.read(region) if everything is None else everything.crop(region)

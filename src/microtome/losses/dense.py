@@ -24,6 +24,7 @@ DENSE_LOSSES: dict[str, DenseLoss] = {
     "boundary": boundary,
     "binary_cross_entropy": binary_cross_entropy,
 }
+OVERLAPPING = ("binary_cross_entropy", "dice", "iou", "tversky")  # also of classes that overlap
 WEIGHING_CLASSES = ("cross_entropy", "focal")  # these take class weights
 OPTIONS = {  # of each loss, with the least and the largest value
     "cross_entropy": {"smoothing": (0.0, 1.0)},

@@ -7,8 +7,9 @@ already cost the others.
 
 All are computed in float32 whatever autocast says, do not see ignored pixels at all, and are zero
 with a gradient (of zero) when every pixel is ignored. Their arguments are the same: logits
-[B, K, *S]; classes [B, *S] integers, 0…K - 1 or `ignore_index`; most have `smooth`, which is added
-to numerator and denominator.
+[B, K, *S]; classes [B, *S] integers, 0…K - 1 or `ignore_index`, and for all but Lovász also
+[B, K, *S] integers 0, 1 or `ignore_index` of classes that overlap, by sigmoids; most have `smooth`,
+which is added to numerator and denominator.
 """
 
 from __future__ import annotations
@@ -73,9 +74,12 @@ def lovasz(logits: Tensor, classes: Tensor, ignore_index: int) -> Tensor:
 
 
 def _masses(logits: Tensor, classes: Tensor, ignore_index: int) -> _Masses:
-    kinds = torch.arange(logits.shape[1], device=logits.device)
-    truth = classes[:, None] == kinds.view(-1, *[1] * (classes.ndim - 1))  # [B, K, *S]
-    probs = logits.float().softmax(1) * (classes != ignore_index)[:, None]
+    if classes.ndim == logits.ndim:  # [B, K, *S]: classes that overlap
+        truth, probs = classes == 1, logits.float().sigmoid() * (classes != ignore_index)
+    else:
+        kinds = torch.arange(logits.shape[1], device=logits.device)
+        truth = classes[:, None] == kinds.view(-1, *[1] * (classes.ndim - 1))  # [B, K, *S]
+        probs = logits.float().softmax(1) * (classes != ignore_index)[:, None]
     axes = [0, *range(2, logits.ndim)]
     return _Masses((probs * truth).sum(axes), probs.sum(axes), truth.sum(axes).float())
 

@@ -9,6 +9,7 @@ from .label_layers import LabelLayers
 from .labels import Labels
 from .pyramid import Pyramid, PyramidSpec
 from .sample import DataSample, Intensity, Segmentation
+from .sets import members, set_probs
 
 __all__ = [
     "BitMasks",
@@ -23,4 +24,6 @@ __all__ = [
     "Pyramid",
     "PyramidSpec",
     "Segmentation",
+    "members",
+    "set_probs",
 ]

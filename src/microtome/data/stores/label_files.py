@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...geometry import Spacing
+from ...structures.classes import MOST_OVERLAPPING
 from .decoded import ALPHA, COLOUR, Raw
 from .decoding import check_finite, decode
 from .source import ImageReadError
 
-Encoding = Literal["index", "ade20k"]
+Encoding = Literal["index", "channels", "ade20k"]
 
 
 def decode_labels(
@@ -22,7 +23,8 @@ def decode_labels(
 ) -> tuple[npt.NDArray[np.integer], Spacing | None]:
     """A mask or label map [*S] of an image file as stored, and the spacing that it states.
 
-    `encoding` is that of `open_labels`. Raises ImageReadError with the reason.
+    `encoding` is that of `open_labels`; of `channels` all are returned, [K, *S].
+    Raises ImageReadError with the reason.
     """
     file = Path(path)
     decoded = decode(file, indices=True)
@@ -30,6 +32,8 @@ def decode_labels(
         values = _from_red_and_green(file, decoded.values, decoded.channels)
         return values, decoded.spacing
     values = decoded.values[: -1 if decoded.channels[-1] == ALPHA else None]
+    if encoding == "channels":
+        return values, decoded.spacing
     if len(values) > 1 and (values[1:] != values[:1]).any():
         raise ImageReadError(
             file,
@@ -52,6 +56,21 @@ def integers(file: str | os.PathLike[str], values: Raw) -> npt.NDArray[np.intege
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         raise ImageReadError(file, f"holds the negative value {values.min()}; labels start at 0")
     return np.asarray(values.astype(np.uint8) if values.dtype == bool else values)
+
+
+def sets_of(file: str | os.PathLike[str], channels: npt.NDArray[np.integer]) -> Raw:
+    """The number of the set of classes at each pixel, uint8 [*S], of one mask for each class.
+
+    `channels` [K, *S] are 0, and 1 or 255 where the class is. Raises ImageReadError for others.
+    """
+    if len(channels) > MOST_OVERLAPPING:
+        raise ImageReadError(
+            file, f"has {len(channels)} channels; at most {MOST_OVERLAPPING} classes may overlap"
+        )
+    if not np.isin(channels, (0, 1)).all() and not np.isin(channels, (0, 255)).all():
+        raise ImageReadError(file, "expected masks of 0 and 1, or 0 and 255, one channel a class")
+    bits = 1 << np.arange(len(channels), dtype=np.uint8)
+    return np.asarray(np.tensordot(bits, (channels > 0).astype(np.uint8), 1), np.uint8)
 
 
 def _from_red_and_green(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...geometry import Region, Shape, Spacing, window
 from .decoded import Raw
 from .formats import open_stored
-from .label_files import Encoding, decode_labels, integers
+from .label_files import Encoding, decode_labels, integers, sets_of
 from .places import name_of
 from .selection import Selection, given_spacing
 from .source import ImageReadError
@@ -35,10 +35,11 @@ class LabelSource:
         name: str,
         time: int | None = None,
         spacing: float | Sequence[float] | None = None,
+        sets: bool = False,
     ) -> None:
         self._selection = Selection(stored, time)
-        self.name, self.file = name, stored.file
-        if len(self._selection.channels) > 1:
+        self.name, self.file, self._sets = name, stored.file, sets
+        if len(self._selection.channels) > 1 and not sets:
             raise ImageReadError(
                 self.file,
                 f"has {len(self._selection.channels)} channels, so it is no label map; "
@@ -50,16 +51,18 @@ class LabelSource:
         if spacing is not None:
             self.spacing = given_spacing(self.file, spacing, len(self.shape))
         self.chunk: Shape = self._selection.chunk
-        self.dtype = np.dtype({"f": np.int64, "b": np.uint8}.get(stored_type.kind, stored_type))
+        kept = {"f": np.int64, "b": np.uint8}.get(stored_type.kind, stored_type)
+        self.dtype = np.dtype(np.uint8 if sets else kept)
 
     def read(self, region: Region) -> npt.NDArray[np.integer]:
         """[*region] integers from 0 on.
 
         Raises ImageReadError for fractions and negative values.
         """
-        return integers(self.file, self._selection.read(region, (0,))[0]).astype(
-            self.dtype, copy=False
-        )
+        channels = range(len(self._selection.channels)) if self._sets else (0,)
+        raw = integers(self.file, self._selection.read(region, channels))
+        values = sets_of(self.file, raw) if self._sets else raw[0]
+        return values.astype(self.dtype, copy=False)
 
     def coarser(self) -> tuple[LabelSource, Shape] | None:
         """The next level of its pyramid, and how many pixels became one, per axis."""
@@ -75,12 +78,14 @@ class LabelSource:
 
 
 class _InMemory(Stored):
-    """A label map that was read as a whole."""
+    """A label map, or masks of several classes [K, *S], that was read as a whole."""
 
-    def __init__(self, file: str, values: npt.NDArray[np.integer], spacing: Spacing | None) -> None:
+    def __init__(
+        self, file: str, values: npt.NDArray[np.integer], spacing: Spacing | None, sets: bool
+    ) -> None:
         self.file, self._values = file, values
-        axes = "zyx"[-values.ndim :]
-        known = {} if spacing is None else dict(zip(axes, spacing, strict=True))
+        axes = "c" * sets + "zyx"[sets - values.ndim :]
+        known = {} if spacing is None else dict(zip(axes[sets:], spacing, strict=True))
         self.layout = Layout(axes, values.shape, values.dtype, values.shape, known)
 
     def read(self, region: Region) -> Raw:
@@ -102,17 +107,19 @@ def open_labels(
         spacing: micrometres per pixel, one or one per axis; it wins over the file's.
         encoding: of image files. `index`: the value of a pixel; colour masks are refused unless all
             channels are equal, floats unless they are whole numbers. `ade20k`: R // 10 * 256 + G,
-            as the classes in ADE20K's full release.
+            as the classes in ADE20K's full release. `channels`, of any store: a mask for each of
+            the classes that overlap; what is read is the number of their set.
         time: which time point, where there are several.
         axes: letters of an array that does not name its axes.
 
     Raises ImageReadError for every file that cannot be used, with the reason.
     """
-    stored = open_stored(path, axes=axes, labels=True)
+    sets = encoding == "channels"
+    stored = open_stored(path, axes=axes, labels=not sets)
     if stored is None:
         values, stated = decode_labels(path, encoding)
-        stored = _InMemory(os.fspath(path), values, stated)
-    return LabelSource(stored, name_of(path), time, spacing)
+        stored = _InMemory(os.fspath(path), values, stated, sets)
+    return LabelSource(stored, name_of(path), time, spacing, sets)
 
 
 def read_labels(
