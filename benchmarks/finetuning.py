@@ -1,14 +1,16 @@
 """Ways to fine-tune a foundation model: time, memory and what is trained.
 
 The model has kaiko_vits16's shape, and UNI's for memory, with random weights; the tiles are noise,
-of a size that histology is cut into. Each way is timed beside training everything.
+of a size that histology is cut into. Each way with a linear head is timed beside training
+everything; with other adapters and heads it is told how long a step takes.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,32 +20,52 @@ from microtome.backbones.cnn_adapter import CNNAdapter
 from microtome.backbones.foundation import FoundationViT
 from microtome.backbones.remembered import Remembered
 from microtome.backbones.transformer_adapter import TransformerAdapter
-from microtome.backbones.tuned import Tuned
+from microtome.backbones.tuned import Mode, Tuned
+from microtome.backbones.vit_adapter import ViTAdapter
 from microtome.heads.linear import Linear
+from microtome.heads.mask2former import Mask2Former
+from microtome.heads.upernet import UPerNet
+from microtome.heads.upsampling import Upsampling
 from microtome.models import Segmenter
+from microtome.models.segmenter import MakeHead, MakeNeck
+from microtome.necks.simple_pyramid import SimplePyramid
 from microtome.structures import Classes, DataSample, Segmentation
 
 from .harness import TINY, Case, peak_memory
 
 SMALL, LARGE = "kaiko_vits16", "uni_v1"
 SIDE, BATCH = (32, 2) if TINY else (224, 4)
-OPTIONS = {"depth": 1} if TINY else None
+OPTIONS = {"depth": 4} if TINY else None
 STEPS = 2 if TINY else 10  # of training, to see that the loss falls
 
 
-def tuned(mode: str, name: str) -> Backbone:
-    return Tuned(FoundationViT(name, options=OPTIONS), mode)  # type: ignore[arg-type]
+class Way(NamedTuple):
+    """A backbone around a model of some name, and what comes after it."""
+
+    backbone: Callable[[str], Backbone]
+    head: MakeHead = Linear
+    neck: MakeNeck | None = None
 
 
-WAYS: dict[str, Callable[[str], Backbone]] = {
-    "full": partial(tuned, "full"),
-    "frozen": partial(tuned, "frozen"),
-    "frozen, remembered": lambda name: Remembered(tuned("frozen", name)),
-    "partial": lambda name: Tuned(FoundationViT(name, options=OPTIONS), "partial", 1),
-    "lora": partial(tuned, "lora"),
-    "dora": partial(tuned, "dora"),
-    "CNN adapter": lambda name: CNNAdapter(tuned("frozen", name)),  # type: ignore[arg-type]
-    "transformer adapter": lambda name: TransformerAdapter(tuned("frozen", name)),  # type: ignore
+def tuned(name: str, mode: Mode, blocks: int = 1) -> Tuned:
+    return Tuned(FoundationViT(name, options=OPTIONS), mode, blocks)
+
+
+LINEAR = {
+    "full": Way(lambda name: tuned(name, "full")),
+    "frozen": Way(lambda name: tuned(name, "frozen")),
+    "frozen, remembered": Way(lambda name: Remembered(tuned(name, "frozen"))),
+    "partial": Way(lambda name: tuned(name, "partial")),
+    "lora": Way(lambda name: tuned(name, "lora")),
+    "dora": Way(lambda name: tuned(name, "dora")),
+    "CNN adapter": Way(lambda name: CNNAdapter(tuned(name, "frozen"))),
+    "transformer adapter": Way(lambda name: TransformerAdapter(tuned(name, "frozen"))),
+}
+WAYS = LINEAR | {
+    "frozen, upsampling": Way(lambda name: tuned(name, "frozen"), Upsampling),
+    "CNN adapter, upsampling": Way(lambda name: CNNAdapter(tuned(name, "frozen")), Upsampling),
+    "lora, UPerNet": Way(lambda name: tuned(name, "lora"), UPerNet, SimplePyramid),
+    "ViT-Adapter, Mask2Former": Way(lambda name: ViTAdapter(tuned(name, "full")), Mask2Former),
 }
 
 
@@ -53,7 +75,8 @@ class Training:
     def __init__(self, way: str, name: str) -> None:
         torch.manual_seed(0)
         classes = Classes(("background", "gland"))
-        self.model = Segmenter(WAYS[way](name), Linear, classes).train()
+        made = WAYS[way]
+        self.model = Segmenter(made.backbone(name), made.head, classes, made.neck).train()
         self.tiles = [tile(i) for i in range(BATCH)]
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, 1e-3)
@@ -79,7 +102,7 @@ def tile(seed: int) -> DataSample:
 def cases() -> Iterator[Case]:
     """A step of each way beside a step of training everything."""
     full = Training("full", SMALL)
-    for way in WAYS:
+    for way in LINEAR:
         if way != "full":
             name = f"{SMALL}, linear head: {way}"
             yield Case(name, Training(way, SMALL).step, "full", full.step, fell)
@@ -93,18 +116,22 @@ def fell(ours: float, full: float) -> None:
 def memory() -> Iterator[dict[str, Any]]:
     """Bytes of a model, its optimiser and two steps; what is trained, and the loss after some."""
     for way in WAYS:
-        training = Training(way, SMALL)
-        history = [training.step() for _ in range(STEPS)]
+        training, ends = Training(way, SMALL), [time.perf_counter()]
+        history = []
+        for _ in range(STEPS):
+            history.append(training.step())
+            ends.append(time.perf_counter())
         yield {
             "case": f"{SMALL}: {way}",
             "two_steps": peak_memory(_alone(way, SMALL)),
             **_counts(training.model),
             "loss": f"{history[0]:.2f} to {history[-1]:.2f} in {STEPS} steps",
+            "a step": f"{1e3 * min(b - a for a, b in pairwise(ends)):.0f} ms",
         }
     whole = 0
     for way in ("full", "frozen", "lora", "dora"):
         with torch.device("meta"):
-            counts = _counts(WAYS[way](LARGE))
+            counts = _counts(WAYS[way].backbone(LARGE))
         peak = peak_memory(_alone(way, LARGE))
         whole = whole or peak
         row = {"case": f"{LARGE}: {way}", "two_steps": peak, **counts}

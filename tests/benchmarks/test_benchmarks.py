@@ -87,3 +87,16 @@ def test_mask_rcnn_answers_as_torchvision_does(tmp_path):
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
     report = json.loads((tmp_path / "instances.json").read_text())
     assert len(report["cases"]) == 8 and len(report["memory"]) == 3
+
+
+@pytest.mark.slow
+def test_every_way_to_fine_tune_runs_to_the_end(tmp_path):
+    """With what is trained told of each: of frozen models only the head."""
+    command = [sys.executable, "-m", "benchmarks", "finetuning", "--results", tmp_path]
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "BENCHMARKS": "tiny"})
+    report = json.loads((tmp_path / "finetuning.json").read_text())
+    assert len(report["cases"]) == 7
+    trained = {row["case"]: row["trained"] for row in report["memory"]}
+    head = 2 * 384 + 2  # a linear one, of two classes
+    assert trained["kaiko_vits16: frozen"] == trained["kaiko_vits16: frozen, remembered"] == head
+    assert trained["kaiko_vits16: lora"] < trained["kaiko_vits16: dora"]
