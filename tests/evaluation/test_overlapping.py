@@ -57,5 +57,5 @@ def test_scores_are_decided_and_maps_are_needed():
     scores = torch.eye(8)[:, :5]  # pixel n is most probably set n
     evaluator.process([Segmentation(scores=scores)], [Segmentation(torch.arange(5))])
     assert evaluator.evaluate()["pixel_accuracy"] == 1
-    with pytest.raises(ValueError, match="need `classes`"):
+    with pytest.raises(ValueError, match="the truth has neither"):
         evaluator.process([Segmentation(scores=scores)], [Segmentation()])

@@ -171,11 +171,10 @@ class TestOfClassesThatOverlap(Overlapping):
 
 
 class TestOfClassesThatOverlapInAVolume(Overlapping):
-    spec = PyramidSpec((64,), ((2.0, 4.0, 4.0),), (2, 4, 4))
-    learning_rate = 0.1
+    spec = PyramidSpec((8, 16), ((1.0, 2.0, 2.0), (2.0, 4.0, 4.0)), (2, 4, 4))
 
     def make(self):
-        return Linear(self.spec, self.classes, weights={"dice": 0.0})
+        return Dense(self.spec, self.classes, channels=16, weights={"dice": 0.0})
 
 
 def test_classes_that_overlap_have_losses_of_their_own():

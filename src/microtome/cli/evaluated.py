@@ -14,8 +14,8 @@ from ..evaluation import (
     DatasetEvaluator,
     InstanceEvaluator,
     OtsuWatershed,
-    SemanticEvaluator,
     SurfaceEvaluator,
+    evaluator_of,
 )
 from ..evaluation.coco_pairs import CocoPairs
 from ..evaluation.judging import Judged
@@ -79,7 +79,9 @@ def _evaluator(
     if given.cap is not None:
         raise ValueError("--cap counts detections, and these are class maps")
     if given.surface_tolerance is None:
-        return SemanticEvaluator(classes)
+        return evaluator_of(classes, objects=False)
+    if not classes.exclusive:
+        raise ValueError("--surface_tolerance is for classes that exclude each other")
     said = given.spacing_um
     spacing = said[0] if said is not None and len(said) == 1 else said
     return SurfaceEvaluator(classes, given.surface_tolerance, spacing)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..geometry import Spacing
 from ..structures import Segmentation, members
 from .confusion import confusion
 from .evaluator import DatasetEvaluator
+from .semantic_evaluator import class_maps
 from .sums import weighted
 
 ROW = ("miou", "mean_dice", "pixel_accuracy")
@@ -46,12 +48,9 @@ class OverlappingEvaluator(DatasetEvaluator[SetSums]):
 
     main = "miou"
 
-    def _score(self, result: Segmentation, truth: Segmentation) -> SetSums:
-        found, true = result.decided().classes, truth.classes
-        if found is None or true is None:
-            raise ValueError("result and truth need `classes`, or the result `scores` to decide")
+    def _score(self, result: Segmentation, truth: Segmentation, spacing: Spacing | None) -> SetSums:
         count, ignored = self.classes.num_classes, self.classes.ignore_index
-        matrix = confusion(found, true.to(found.device), count, ignored).cpu()
+        matrix = confusion(*class_maps(result, truth), count, ignored).cpu()
         holds = members(torch.arange(count), len(self.classes.members), -1)  # [sets, K]
         both = holds.mT @ matrix @ holds
         return SetSums(
