@@ -34,11 +34,14 @@ class Findings(NamedTuple):
         cls, evaluator: DatasetEvaluator[Any], about: Mapping[str, Any], draws: int = 1000
     ) -> Findings:
         """All that an evaluator knows of the images it scored."""
-        sizes, more = {}, {"images": len(evaluator.rows)}
+        sizes: dict[str, dict[str, float]] = {}
+        more: dict[str, int | str] = {"images": len(evaluator.rows)}
         if isinstance(evaluator, InstanceEvaluator):
             sizes = evaluator.by_size()
             counts = [len(score.detections.scores) // 2 for score in evaluator.scores]
             more["most_detections_in_an_image"] = max(counts, default=0)
+            small, medium = evaluator.sides
+            more["sizes"] = f"small up to a side of {small:g} pixels, medium up to {medium:g}"
         return cls(
             evaluator.evaluate(),
             evaluator.intervals(draws),

@@ -14,18 +14,24 @@ th,td{padding:.2em .9em;border-bottom:1px solid #e4e4e8;text-align:right}th{colo
 font-weight:500}th:first-child,td:first-child{text-align:left}img{max-width:100%;margin:.4em 0}
 h2{margin-top:1.6em;font-size:1.15em}.wide{overflow-x:auto}p{color:#696973}"""
 
+COUNTS = ("count_error", "count_bias", "there")
+HEADS = {"there": "true objects"}
+
 
 def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main: str) -> str:
     """HTML of all numbers, and of pictures by `worst` and `best`: paths beside the page."""
-    about = ", ".join(f"{key} {value}" for key, value in findings.about.items())
+    about = ", ".join(f"{key.replace('_', ' ')} {v}" for key, v in findings.about.items())
     classes = by_class(findings.pooled)
     every = classes.pop(ALL)
+    if len(classes) == 1:  # the mean over one class says nothing new
+        every = {k: v for k, v in every.items() if not k.startswith("mean_")}
     ordered = sorted(findings.images.items(), key=lambda one: _last(one[1].get(main, math.nan)))
     parts = [
         f"<p>{escape(about)}</p>",
         "<h2>All images</h2><p>In brackets the middle 95 % when images are drawn anew "
-        "(bootstrap).</p>",
-        _table(["", "", ""], ([k, _number(v), _between(findings, k)] for k, v in every.items())),
+        "(bootstrap). A dash: there is no such number, such as COCO's AP of results without scores."
+        "</p>",
+        _table(["", "", ""], ([k, _number(k, v), _between(findings, k)] for k, v in every.items())),
         *_section("By class", classes),
         *_section("By size", findings.sizes),
     ]
@@ -43,8 +49,9 @@ def _section(title: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
     if not rows:
         return []
     keys = list(dict.fromkeys(key for numbers in rows.values() for key in numbers))
-    lines = ([name, *(_number(n.get(k, math.nan)) for k in keys)] for name, n in rows.items())
-    return [f"<h2>{escape(title)}</h2>", _table(["", *keys], lines)]
+    lines = ([name, *(_number(k, n.get(k, math.nan)) for k in keys)] for name, n in rows.items())
+    heads = [HEADS.get(key, key) for key in keys]
+    return [f"<h2>{escape(title)}</h2>", _table(["", *heads], lines)]
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -53,10 +60,10 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide"><table><tr>{first}</tr>{"".join(body)}</table></div>'
 
 
-def _number(value: float) -> str:
+def _number(key: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.0f}" if value > 1 and value == int(value) else f"{value:.4f}"
+    return f"{value:.6g}" if key.removeprefix("mean_") in COUNTS else f"{value:.4f}"
 
 
 def _between(findings: Findings, key: str) -> str:
