@@ -3,10 +3,12 @@
 import pytest
 import torch
 from mask_rcnn_scenes import CLASSES, objects_of
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from microtome.heads.mask_rcnn.pasting import pasted
 from microtome.heads.mask_rcnn.roi_targets import mask_targets
 from microtome.heads.mask_rcnn.truth import ObjectTruth
+from microtome.structures import Boxes
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -76,3 +78,16 @@ def test_masks_are_read_and_pasted_a_few_at_a_time(dims, monkeypatch):
     torch.testing.assert_close((covered, known), (one_covered, one_known))
     assert layers.maps.equal(one_layers.maps) and kept == one_kept
     assert 0.1 < covered.mean() < 0.5 and 0.3 < known.mean() < 0.8 and len(kept) > 20
+
+
+def test_masks_are_pasted_as_torchvision_does_at_borders_and_flat():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(40, 28, 28, generator=generator)
+    corners = torch.rand(40, 2, generator=generator) * torch.tensor([50.0, 70.0])
+    where = torch.cat([corners, corners + torch.rand(40, 2, generator=generator) * 30], 1)
+    where = torch.minimum(where, torch.tensor([50.0, 70.0, 50.0, 70.0]))
+    where[0], where[1, 2] = torch.tensor([0.0, 0.0, 50.0, 70.0]), where[1, 0] + 0.1
+    wanted = paste_masks_in_image(masks[:, None], Boxes(where).to_format("xyxy"), (50, 70))[:, 0]
+    layers, kept = pasted(masks, where, (50, 70), "torchvision", layers=1000)
+    assert layers.dense().tensor.equal(wanted[kept] > 0.5)
+    assert len(kept) == int((wanted > 0.5).flatten(1).any(1).sum())

@@ -1,18 +1,15 @@
 """Mask R-CNN beside torchvision's, with equal weights: every step from the image to the losses."""
 
-import logging
 from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 import torch
 from mask_rcnn_pair import batch, make_pair, theirs_of
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import boxes
 
 from microtome.heads.mask_rcnn.pasting import pasted
 from microtome.heads.mask_rcnn.proposing import Judged
-from microtome.heads.mask_rcnn.published import load_published
 from microtome.structures import Boxes
 
 LOSSES = {
@@ -175,66 +172,6 @@ def test_an_image_without_objects_costs_as_much(pair):
     found = pair.ours.losses(pair.ours(images, targets), targets)
     for ours, theirs in LOSSES.items():
         torch.testing.assert_close(found[ours], expected[theirs], rtol=1e-4, atol=1e-6)
-
-
-def test_masks_are_pasted_as_theirs_at_borders_and_flat():
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.rand(40, 28, 28, generator=generator)
-    corners = torch.rand(40, 2, generator=generator) * torch.tensor([50.0, 70.0])
-    where = torch.cat([corners, corners + torch.rand(40, 2, generator=generator) * 30], 1)
-    where = torch.minimum(where, torch.tensor([50.0, 70.0, 50.0, 70.0]))
-    where[0], where[1, 2] = torch.tensor([0.0, 0.0, 50.0, 70.0]), where[1, 0] + 0.1
-    wanted = paste_masks_in_image(masks[:, None], Boxes(where).to_format("xyxy"), (50, 70))[:, 0]
-    layers, kept = pasted(masks, where, (50, 70), "torchvision", layers=1000)
-    assert layers.dense().tensor.equal(wanted[kept] > 0.5)
-    assert len(kept) == int((wanted > 0.5).flatten(1).any(1).sum())
-
-
-def test_older_names_and_other_classes(pair, tmp_path, caplog):
-    caplog.set_level(logging.WARNING, "microtome")  # whatever a test before it asked for
-    state = pair.theirs.state_dict()
-    older = {
-        k.replace("rpn.head.conv.0.0.", "rpn.head.conv.").replace(
-            "roi_heads.mask_head.0.0.", "roi_heads.mask_head.mask_fcn1."
-        ): v
-        for k, v in state.items()
-    }
-    assert len(older.keys() - state.keys()) == 4
-    torch.save(older, tmp_path / "older.pth")
-    head = pair.ours.head
-    before = {k: v.clone() for k, v in head.state_dict().items()}
-    report = load_published(head, str(tmp_path / "older.pth"))
-    assert report.share == 1 and not report.unused and not caplog.records
-    assert all(v.equal(before[k]) for k, v in head.state_dict().items())
-    older["roi_heads.box_predictor.cls_score.weight"] = torch.zeros(91, 64)
-    torch.save(older, tmp_path / "coco.pth")
-    report = load_published(head, str(tmp_path / "coco.pth"))
-    (record,) = caplog.records
-    assert "regions.boxes.classify.weight [91, 64] for [3, 64]" in record.message
-    assert report.mismatched and not report.missing
-
-
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        ("rpn.head.cls_logits.weight", torch.zeros(9, 32, 1, 1), r"rpn\.objectness\.weight \[9"),
-        (
-            "roi_heads.mask_head.4.0.weight",
-            torch.zeros(1),
-            r"regions\.masks\.convs\.4.* is only in the file",
-        ),
-        ("roi_heads.box_head.fc7.bias", None, r"regions\.boxes\.fc7\.bias is not in the file"),
-    ],
-)
-def test_weights_of_another_head_are_refused(pair, tmp_path, key, value, message):
-    state = pair.theirs.state_dict()
-    if value is None:
-        del state[key]
-    else:
-        state[key] = value
-    torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=message):
-        load_published(pair.ours.head, str(tmp_path / "other.pth"))
 
 
 @pytest.mark.slow
