@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from ...layers import conv, doubling
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the axes of a tensor
 
 
 class BoxBranch(nn.Module):
@@ -69,6 +72,10 @@ class MaskBranch(nn.Module):
         nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, regions: Tensor) -> Tensor:
-        """[R, C, *cells] to logits [R, K, *(2 cells)]."""
+        """[R, C, *cells] to logits [R, K, *(2 cells)].
+
+        Channels last: on a processor the doubling takes half as long so.
+        """
+        regions = regions.contiguous(memory_format=CHANNELS_LAST[regions.ndim])
         masks: Tensor = self.logits(self.up(self.convs(regions)).relu_())
         return masks
