@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from microtome.heads import mask_decoding, maskdino_selection
 from microtome.heads.mask_targets import MaskTargets
 from microtome.heads.maskdino import MaskDINO
+from microtome.heads.maskdino_boxes import ellipses, parabolas
 from microtome.heads.maskdino_denoising import Known, noisy, who_sees_whom
 from microtome.heads.maskdino_prediction import Answers, BoxMaskPrediction
 from microtome.heads.maskdino_selection import Places, boxes_of_masks
@@ -66,6 +67,17 @@ class TestInAPlane(MaskDINOContract):
 
 class TestInAVolumeOfThickSlices(MaskDINOContract):
     spec = VOLUME
+
+    @pytest.mark.slow
+    def test_it_is_one_graph(self):
+        super().test_it_is_one_graph()
+
+
+class TestWithMasksOfBoxes(MaskDINOContract):
+    test_it_learns_one_image = None  # as in test_maskdino_learns
+
+    def make(self):
+        return MaskDINO(self.spec, self.classes, masks_of_boxes=True, boxes_of_masks=False, **SMALL)
 
     @pytest.mark.slow
     def test_it_is_one_graph(self):
@@ -232,6 +244,38 @@ def test_boxes_are_around_masks_within_the_image(dims):
     torch.testing.assert_close(boxes[0], torch.tensor(centre + sizes))
     assert boxes[1].eq(0).all()
     assert boxes[2].tolist() == [0.5] * dims + [1.0] * dims
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_ellipses_fill_their_boxes(dims):
+    """The logit is highest in the middle and zero where the ellipse meets the box; no padding."""
+    shape = (20, 40, 80)[-dims:]
+    images = ImageList(torch.zeros(1, 1, *shape), torch.tensor([shape]) // 2)
+    box = torch.tensor([0.5] * dims + [0.4, 0.6, 0.8][-dims:])
+    logits = torch.tensordot(ellipses(box), parabolas(shape, images)[0], dims=1)
+    half = box[dims:] / 2 + 0.01
+    for axis in range(dims):
+        middle = [s // 4 for s in shape]
+        middle[axis] = slice(None)
+        at = (torch.arange(shape[axis]) + 0.5) / (shape[axis] / 2)
+        across = [((1 / (s / 2)) / 2 / half[i]) ** 2 for i, s in enumerate(shape) if i != axis]
+        expected = 2 * (1 - ((at - 0.5) / half[axis]) ** 2 - sum(across))
+        torch.testing.assert_close(logits[tuple(middle)], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", [PLANE, VOLUME])
+def test_masks_begin_as_ellipses_in_boxes(spec):
+    head, maps, images = setting(spec, masks_of_boxes=True, boxes_of_masks=False)
+    last = head.decoder.embed[-1]
+    with torch.no_grad():
+        last.weight.zero_(), last.bias.zero_()
+        prediction = head(maps, images)
+    shape, boxes = prediction.features.shape[2:], prediction.found.boxes[-1]
+    expected = torch.einsum("bqe,be...->bq...", ellipses(boxes), parabolas(shape, images))
+    torch.testing.assert_close(prediction.mask_logits(), expected)
+    losses = head.losses(prediction, [bars(images.canvas, 3)] * 2)
+    assert all(value.isfinite() for value in losses.values())
+    assert head.state_dict().keys() == setting(spec)[0].state_dict().keys()
 
 
 def test_masks_of_which_boxes_are_made_are_held_a_few_at_a_time(monkeypatch):

@@ -64,7 +64,8 @@ class Queries(NamedTuple):
         """Mask logits of `rows`, a few at a time, on the canvas and cut to the image's `shape`."""
         features = self.features.float()
         for some in rows.split(CHUNK) if len(rows) else ():
-            logits = torch.tensordot(self.embeddings[some].float(), features, dims=1)
+            with torch.autocast(features.device.type, enabled=False):
+                logits = torch.tensordot(self.embeddings[some].float(), features, dims=1)
             yield resize_maps(logits[None], canvas)[0][(slice(None), *window(shape))]
 
 

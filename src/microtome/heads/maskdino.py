@@ -38,6 +38,8 @@ class MaskDINO(Head[BoxMaskPrediction]):
         noise: how noisy they are, 0…1.
         boxes_of_masks: queries begin with the boxes around the masks that their places predict; or
             else with the boxes that the places propose, which from random weights learns sooner.
+        masks_of_boxes: masks begin as ellipses in their boxes, to which what is learnt is added:
+            not as published, but from random weights learnt much sooner.
         hidden: channels of everything inside.
         encoder_layers: of the pixel decoder.
         decoder_layers: of the decoder.
@@ -65,6 +67,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
         num_denoising: int = 100,
         noise: float = 0.4,
         boxes_of_masks: bool = True,
+        masks_of_boxes: bool = False,
         hidden: int = 256,
         encoder_layers: int = 6,
         decoder_layers: int = 9,
@@ -97,6 +100,7 @@ class MaskDINO(Head[BoxMaskPrediction]):
             num_heads=num_heads,
             noise=noise,
             boxes_of_masks=boxes_of_masks,
+            masks_of_boxes=masks_of_boxes,
         )
         if pretrained is not None:
             load_published(self, pretrained)

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from ..layers.deformable import DeformableAttention
 from ..structures import ImageList
-from .maskdino_boxes import BoxCorrection, BoxEmbedding, box_logits, image_share
+from .maskdino_boxes import (
+    BoxCorrection,
+    BoxEmbedding,
+    box_logits,
+    ellipses,
+    image_share,
+    parabolas,
+)
 from .maskdino_denoising import Known, noisy, who_sees_whom
 from .maskdino_prediction import Answers, BoxMaskPrediction
 from .maskdino_selection import Places, around_masks
@@ -62,6 +69,7 @@ class BoxDecoder(nn.Module):
         num_heads: of attention.
         noise: of the objects that are denoised.
         boxes_of_masks: whether queries begin with the boxes around the masks of their places.
+        masks_of_boxes: whether masks begin as ellipses in boxes.
     """
 
     def __init__(
@@ -76,10 +84,11 @@ class BoxDecoder(nn.Module):
         num_heads: int = 8,
         noise: float = 0.4,
         boxes_of_masks: bool = True,
+        masks_of_boxes: bool = False,
     ) -> None:
         super().__init__()
         self.num_queries, self.noise = num_queries, noise
-        self.boxes_of_masks = boxes_of_masks
+        self.boxes_of_masks, self.masks_of_boxes = boxes_of_masks, masks_of_boxes
         self.select, self.select_norm = nn.Linear(dim, dim), nn.LayerNorm(dim)
         self.layers = nn.ModuleList(
             BoxLayer(DeformableAttention(dim, levels, spatial_dims, num_heads), dim, num_heads)
@@ -120,12 +129,16 @@ class BoxDecoder(nn.Module):
         x, boxes, seen = self._joined(known, content.detach(), boxes)
         count = known.ids.shape[1]
         answers = self._refined(x, boxes, places, image_share(images)[:, None], seen)
+        features = pixels.features
+        if self.masks_of_boxes:
+            answers, proposed = _in_boxes(answers), _in_boxes(proposed)
+            features = torch.cat([features.float(), parabolas(features.shape[2:], images)], 1)
         return BoxMaskPrediction(
             Answers(*(part[:, :, count:] for part in answers)),
             proposed,
             Answers(*(part[:, :, :count] for part in answers)),
             known,
-            pixels.features,
+            features,
             images.shapes,
         )
 
@@ -176,3 +189,9 @@ def _rows(x: Tensor, chosen: Tensor) -> Tensor:
     """Of [B or 1, N, C] those of the indices [B, Q]: [B, Q, C]."""
     index = chosen[..., None].expand(-1, -1, x.shape[2])
     return x.expand(len(chosen), -1, -1).gather(1, index)
+
+
+def _in_boxes(answers: Answers) -> Answers:
+    """With masks that are added to ellipses in the boxes, which learn nothing from it."""
+    more = ellipses(answers.boxes.detach())
+    return answers._replace(embeddings=torch.cat([answers.embeddings.float(), more], -1))
