@@ -62,8 +62,6 @@ def test_the_example_of_its_documents_is_converted_and_composes(old, tmp_path, c
         "data.init_args.workers": 4,
         "data.init_args.batch_size": 8,
         "data.init_args.resize": 512,
-        "data.init_args.crop": 512,
-        "data.init_args.scales": [1.0, 1.414],  # windows of half the area, enlarged
         "model.tile": 512,
         "model.mode": "resize",
         "model.optimizer.class_path": "torch.optim.SGD",
@@ -96,6 +94,9 @@ def test_the_example_of_its_documents_is_converted_and_composes(old, tmp_path, c
     keys = OldKeys(old, KNOWN).values
     assert len(keys) == 35
     assert all(key in told for key in keys)  # carried over, or not and why
+    window = config["data"]["init_args"]["transforms"][0]
+    assert window["class_path"].endswith("RandomResizedCrop")
+    assert window["init_args"]["share"] == [0.5, 1.0]  # of what was resized
     assert "system.pin_memory" in out.read_text()
 
 

@@ -18,7 +18,6 @@ SMALLER = [  # no weights are at hand, and tests are for two cores: the same par
     f"{VIT}.weights=none",
     f"{VIT}.options={{depth: 2, embed_dim: 48, num_heads: 4}}",
     "data.init_args.resize=64",
-    "data.init_args.crop=64",
     "model.tile=64",
     "data.init_args.batch_size=2",
     "data.init_args.workers=0",

@@ -170,7 +170,7 @@ def test_a_model_of_objects_on_a_manifest(tissue, tmp_path, capsys):
     segmenter.save_pretrained(tmp_path / "model")
     out, words = tmp_path / "out", ["evaluate", "--ckpt_path", str(tmp_path / "model")]
     assert main(words) == 2
-    assert "a folder holds no data: give --data" in said(capsys)
+    assert "an exported model holds no data: say which" in said(capsys)
     words += ["--data", str(tissue), "--split", "test", "--device", "cpu", "--output", str(out)]
     assert main(words) == 0
     report = json.loads((out / "metrics.json").read_text())

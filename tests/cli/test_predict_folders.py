@@ -1,4 +1,4 @@
-"""`predict` of a run's folder, on its own data, and how sure it was."""
+"""`predict` and `evaluate` of a run's folder, on its own data, and how sure it was."""
 
 import json
 import shutil
@@ -42,8 +42,6 @@ def test_it_says_what_is_missing(finished, tissue, tmp_path, capsys):
     best = finished.folder / "checkpoints" / "best.ckpt"
     assert predict("--ckpt_path", best, "--split", "tset", *out) == 2
     assert "train, val, test, not 'tset'" in capsys.readouterr().err
-    assert predict("--ckpt_path", best, "--store", "--confidence", *out) == 2
-    assert "--confidence does not go with --store" in capsys.readouterr().err
     for name in ("first", "second"):
         shutil.copy(best, tmp_path / f"{name}.ckpt")
     assert predict("--ckpt_path", tmp_path, *out) == 2
@@ -60,3 +58,17 @@ def test_images_that_are_named_need_no_split(finished, tissue, tmp_path, split):
     words = ["--input", image, "--split", split, "--output", tmp_path]
     assert predict("--ckpt_path", finished.folder, *words) == 0
     assert masks(tmp_path) == [image.stem]
+
+
+def test_a_run_is_evaluated_with_as_many_pictures_as_wanted(finished, tmp_path):
+    words = ["evaluate", "--ckpt_path", finished.folder, "--split", "test", "--device", "cpu"]
+    words += ["--output", tmp_path, "--draws", 10, "--pictures", 1]
+    assert main(list(map(str, words))) == 0
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == [
+        "best_0.png",
+        "worst_0.png",
+    ]
+    width, _ = Image.open(tmp_path / "pictures" / "worst_0.png").size
+    assert width >= 4 * 320  # image, truth, prediction, errors
+    assert (tmp_path / "index.html").read_text().count("<img") == 2
+    assert main([*map(str, words[:-1]), "0"]) == 2

@@ -8,10 +8,13 @@ from PIL import Image
 
 from microtome.data.image_dataset import ImageDataset
 from microtome.data.records import Record
+from microtome.data.stores.ome_zarr_images import ImageStore
+from microtome.geometry import window
 from microtome.inference import Tiling, predict, predict_resized, predict_scores
 from microtome.inference.batch import predict_files
-from microtome.inference.confidence import Confidence, of_objects
+from microtome.inference.confidence import Confidence, ConfidenceStore, of_objects
 from microtome.inference.inputs import Inputs
+from microtome.inference.into_stores import predict_into_stores
 from microtome.structures import Boxes, Classes, Instances, LabelLayers, Segmentation
 
 CLASSES = Classes(("back", "front"))
@@ -91,3 +94,19 @@ def test_asked_for_later_it_is_predicted_again_and_only_then(ramp, tmp_path):
     assert predict_files(ramp, model, tmp_path / "out", TILING, confidence=True).kept == 1
     assert predict_files(ramp, model, tmp_path / "out", TILING).kept == 1
     assert model.tiles == 2 * first
+
+
+def test_into_a_store_it_is_the_same_and_goes_on(ramp, tmp_path):
+    predict_files(ramp, Ramp(), tmp_path / "plain", TILING, confidence=True)
+    model = Ramp()
+    predict_into_stores(ramp, model, tmp_path / "stored", TILING, confidence=True)
+    plain, stored = (tmp_path / kind / "confidence" for kind in ("plain", "stored"))
+    store = ConfidenceStore(ImageStore(stored / "ramp.ome.zarr"))
+    assert np.array_equal(store.read(window((48, 64))), tifffile.imread(plain / "ramp.tif"))
+    pictures = [np.asarray(Image.open(folder / "ramp.png")) for folder in (plain, stored)]
+    assert np.array_equal(*pictures)
+    seen = model.tiles
+    again = predict_into_stores(ramp, model, tmp_path / "stored", TILING, confidence=True)
+    assert (again.kept, model.tiles) == (1, seen)
+    predict_into_stores(ramp, model, tmp_path / "stored", TILING, confidence=True, overwrite=True)
+    assert model.tiles > seen

@@ -48,7 +48,7 @@ def main(verb: str, args: list[str]) -> int:
     refusals = (ValueError, OSError, ImageReadError, CorruptFileError)
     try:
         work = work_of(given, errors)
-        album = Album(work.evaluator)
+        album = Album(work.evaluator, given.pictures)
         with progress("evaluating") as bar:
             images = bar.track(work.images, total=work.total)
             judge(work.evaluator, images, None if given.output is None else album)
@@ -68,7 +68,7 @@ def main(verb: str, args: list[str]) -> int:
 def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"microtome {verb}", description=DESCRIPTION)
     add = parser.add_argument
-    add("--ckpt_path", metavar="FILE", help="a checkpoint, or a folder")
+    add("--ckpt_path", metavar="FILE", help="a checkpoint, or a folder with one")
     add("--baseline", choices=("otsu_watershed",), help="threshold, then watershed of distances")
     add("--data", metavar="DATA", help=DATA)
     add("--split", default="val", help="train, val or test (default: val)")
@@ -83,6 +83,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--cap", type=int, metavar="N", help=CAP)
     add("--surface_tolerance", type=float, metavar="UM", help=SURFACES)
     add("--spacing_um", type=float, nargs="+", metavar="UM", help=SPACING)
+    add("--pictures", type=int, default=4, metavar="N", help="of the best and worst (default: 4)")
     add("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
     add("--tta", choices=("mirror", "turn", "both"), help=TTA)
@@ -103,8 +104,8 @@ def _mistakes(given: argparse.Namespace) -> list[str]:
         wrong.append("--data is for --ckpt_path and --baseline")
     if given.tta and not given.ckpt_path:
         wrong.append("--tta is for --ckpt_path")
-    if given.draws < 1 or (given.cap is not None and given.cap < 1):
-        wrong.append("--draws and --cap: expected at least 1")
+    if min(given.draws, given.pictures, 1 if given.cap is None else given.cap) < 1:
+        wrong.append("--draws, --pictures and --cap: expected at least 1")
     return wrong + _mistakes_of_files(given) + _mistakes_of_surfaces(given)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data.datasets import SampleDataset
@@ -21,11 +20,10 @@ from ..evaluation.coco_pairs import CocoPairs
 from ..evaluation.judging import Judged
 from ..evaluation.label_pairs import LabelPair, label_pairs
 from ..inference import Predicts, Tiling
-from ..models import load_segmenter
+from ..models import checkpoint_in, load_segmenter
 from ..structures import Classes
-from ..training.parser import build_data
-from ..training.stored import read_header
 from .compose import compose
+from .own_data import own_split, split_of
 from .predict import device_called
 
 LISTED = 5  # names in a refusal
@@ -125,19 +123,12 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
 
 def _split(given: argparse.Namespace) -> SampleDataset:
     """The images to score: of a manifest, a config, or the data a checkpoint was trained on."""
-    if given.data is not None and given.data.endswith(".json"):
-        data: SampleDataset = ManifestDataset(given.data, given.split)
+    if given.data is None:
+        data = own_split(checkpoint_in(given.ckpt_path), given.split)
+    elif given.data.endswith(".json"):
+        data = ManifestDataset(given.data, given.split)
     else:
-        if given.data is not None:
-            config = compose(given.data, [])
-        elif Path(given.ckpt_path).is_dir():
-            raise ValueError(f"{given.ckpt_path}: a folder holds no data: give --data")
-        else:
-            config = read_header(Path(given.ckpt_path))["config"]
-        splits = build_data({"data": config.get("data")}).splits
-        if given.split not in splits:
-            raise ValueError(f"--split: the data has {', '.join(splits)}, not {given.split!r}")
-        data = splits[given.split]
+        data = split_of(compose(given.data, []), given.split)
     if not len(data):
         raise ValueError(f"--split: {given.split} is empty")
     return data

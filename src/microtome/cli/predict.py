@@ -40,8 +40,6 @@ def main(verb: str, args: list[str]) -> int:
     from ..training.parser import ConfigError
     from .speak import progress
 
-    if given.store and given.confidence:
-        return refuse("--confidence does not go with --store")
     try:
         model = load_segmenter(given.ckpt_path, weights=given.weights).to(
             device_called(given.device)
@@ -52,7 +50,7 @@ def main(verb: str, args: list[str]) -> int:
         _check_channels(model, inputs.images.reading)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
-            predict = partial(predict_files, confidence=given.confidence)
+            predict = predict_files
             if given.store:
                 predict = partial(predict_into_stores, workers=given.workers, expect=print)
             summary = predict(
@@ -62,6 +60,7 @@ def main(verb: str, args: list[str]) -> int:
                 tiling,
                 made_by=_maker(checkpoint, given.tta),
                 objects=given.objects.split(","),
+                confidence=given.confidence,
                 overwrite=given.overwrite,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
@@ -115,19 +114,15 @@ def device_called(name: str) -> str:
 
 def _inputs(model: Segmenter, checkpoint: Path, given: argparse.Namespace) -> Inputs:
     """What --input says; else a split of the data that the checkpoint was trained on."""
-    from ..data.image_dataset import ImageDataset
     from ..data.records import Reading
-    from ..inference.inputs import find_inputs, inputs_of
-    from .own_data import own_split
+    from ..inference.inputs import find_inputs
+    from .own_data import own_inputs
 
-    if given.input is not None:
-        usage = model.usage
-        reading = Reading(usage.channels, usage.levels, given.spacing_um)
-        return find_inputs(given.input, model.classes, reading, given.split)
-    images = own_split(checkpoint, given.split)
-    if not isinstance(images, ImageDataset):
-        raise ValueError("--input: the model's own data is no list of files: say what to segment")
-    return inputs_of(images, model.classes, str(checkpoint))
+    if given.input is None:
+        return own_inputs(checkpoint, given.split, model.classes)
+    usage = model.usage
+    reading = Reading(usage.channels, usage.levels, given.spacing_um)
+    return find_inputs(given.input, model.classes, reading, given.split)
 
 
 def _tiling(model: Segmenter, given: argparse.Namespace) -> Tiling:

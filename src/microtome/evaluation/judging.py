@@ -19,7 +19,6 @@ from .evaluator import DatasetEvaluator
 from .object_pictures import object_overlay
 from .pictures import overlay
 
-KEPT = 4  # pictures of the best, and of the worst
 TOLD = ("mean_dice", "pixel_accuracy", "f1@0.5", "precision@0.5", "recall@0.5")  # in a title
 
 
@@ -45,12 +44,12 @@ class Album:
     """The images with the highest and the lowest value of the evaluator's main number.
 
     Attributes:
-        best: at most `KEPT`, the best first.
-        worst: at most `KEPT`, the worst first; an image may be in both.
+        best: at most `count`, the best first.
+        worst: at most `count`, the worst first; an image may be in both.
     """
 
-    def __init__(self, evaluator: DatasetEvaluator[Any]) -> None:
-        self.evaluator = evaluator
+    def __init__(self, evaluator: DatasetEvaluator[Any], count: int = 4) -> None:
+        self.evaluator, self.count = evaluator, count
         self.best: list[Shown] = []
         self.worst: list[Shown] = []
 
@@ -61,11 +60,11 @@ class Album:
             return
         shown: Shown | None = None
         for kept, sign in ((self.best, 1), (self.worst, -1)):
-            if len(kept) < KEPT or sign * value > sign * kept[-1].value:
+            if len(kept) < self.count or sign * value > sign * kept[-1].value:
                 shown = shown or Shown(value, image.name, self._drawn(image, value))
                 kept.append(shown)
                 kept.sort(key=lambda one: -sign * one.value)
-                del kept[KEPT:]
+                del kept[self.count :]
 
     def _drawn(self, image: Judged, value: float) -> Image.Image:
         own = self.evaluator.rows[-1][1].items()

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from ..data.stores import Source
 from ..geometry import Region
 from .blocks import Blocks
-from .jobs import Job, Sink
+from .jobs import Job, Sink, Stores
 from .joining import Objects
 from .ledger import Ledger
 from .predict import Progress
 from .running import Predicts, TileRun
+from .spool import OBJECTS
 from .tiles import TileGrid
 from .tiling import Tiling
 
@@ -45,6 +46,7 @@ def predict_to(
     tiling: Tiling = SLIDING,
     workers: int = 0,
     made_by: Mapping[str, Any] | None = None,
+    sure: Sink | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Segment an image of any size into a store; a killed run goes on where it stood.
@@ -60,21 +62,29 @@ def predict_to(
         tiling: tiles, in mode `sliding`.
         workers: processes beside this one; the result does not depend on it.
         made_by: what identifies the model, such as a checkpoint's sha256; plain data.
+        sure: receives the score of each pixel's class, float32, 0 where nothing could be read;
+            with the chunks of `store`.
         progress: called with steps done and in all; a step is a tile or a block.
 
-    Raises ValueError for impossible tiles, FileExistsError when `work` is another prediction's, and
+    Raises ValueError for impossible tiles, and for objects where `sure` is given: their scores are
+    in the outcome; FileExistsError when `work` is another prediction's, and
     ImageReadError when nothing could be read.
     """
     if tiling.checked().mode != "sliding":
         raise ValueError("prediction into a store works with tiles: take the mode `sliding`")
     grid = tiling.grid(source.info)
     run = TileRun(source, model, grid, tiling.batch_size)
-    ledger = Ledger(Path(work) / "ledger.jsonl", _settings(source, grid, store, made_by))
-    job = Job(run, store, Path(work), ledger, progress)
+    settings = _settings(source, grid, store, made_by)
+    settings |= {} if sure is None else {"sure": True}  # a run without it has none to go on with
+    ledger = Ledger(Path(work) / "ledger.jsonl", settings)
+    stores = Stores(store, sure)
+    job = Job(run, stores, Path(work), ledger, progress)
     if not ledger.finished:
         job.predict(workers)
+        if sure is not None and ledger.kind == OBJECTS:
+            raise ValueError("the scores of objects stand in their table, not at pixels of a store")
         job.stitch()
-        store.finish()
+        stores.finish()
         ledger.note(finished=True)
         job.spool.clear()
     failed = {in_words(grid[n]): why for n, why in sorted(ledger.failed.items())}

@@ -2,6 +2,7 @@
 
 predictions_masks/NAME.ome.zarr, or instances/NAME.ome.zarr and the files of its objects
 predictions_overlays/NAME.png
+confidence/NAME.ome.zarr, NAME.png  when asked for
 work/NAME/                        what goes on after a stop
 """
 
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from ..data.stores import ImageReadError, LabelStore, Source, create_labels, open_labels
 from ..structures import Classes
 from .beyond_memory import predict_to
+from .confidence import ConfidenceFiles
 from .estimate import estimate
 from .inputs import Inputs
 from .objects import DEFAULT, FoundObjects, ObjectOutputs
@@ -38,6 +40,7 @@ def predict_into_stores(
     workers: int = 0,
     made_by: Mapping[str, Any] | None = None,
     objects: Sequence[str] = DEFAULT,
+    confidence: bool = False,
     overwrite: bool = False,
     expect: Callable[[str], None] | None = None,
     progress: Told | None = None,
@@ -55,6 +58,7 @@ def predict_into_stores(
         made_by: what identifies the model, such as a checkpoint's sha256; plain data.
         objects: formats for the objects of a model that answers with objects; a store holds the
             map, so `tif` is left out.
+        confidence: whether to write how sure the model was of its classes, see `confidence`.
         overwrite: predict again what is done; an earlier run with other settings is removed.
         expect: called with what each image will take, before it is predicted.
         progress: called with the number of images done, and in all.
@@ -66,8 +70,9 @@ def predict_into_stores(
     formats = ["zarr", *(one for one in objects if one != "tif")]
     files = ObjectOutputs(Path(output), inputs.images.classes, formats)
     claim(outputs, inputs, tiling.checked(), made_by, overwrite=overwrite)
+    sure = ConfidenceFiles(Path(output))
     if overwrite:
-        _clear(Path(output), inputs.names, files)
+        _clear(Path(output), inputs.names, files, sure)
     run = _Run(
         inputs,
         model,
@@ -76,6 +81,7 @@ def predict_into_stores(
         {"workers": workers, "made_by": made_by},
         StoredClasses(outputs, inputs.images.classes),
         StoredObjects(outputs, files),
+        sure if confidence else None,
     )
     kept, errors = sum(map(outputs.drawn, inputs.names)), {}
     for item, name in enumerate(inputs.names):
@@ -102,6 +108,7 @@ class _Run(NamedTuple):
     options: dict[str, Any]  # of `predict_to`
     classes: StoredClasses
     objects: StoredObjects
+    confidence: ConfidenceFiles | None
 
     def predict(
         self, item: int, expect: Callable[[str], None] | None, progress: Progress | None
@@ -110,15 +117,20 @@ class _Run(NamedTuple):
         images, name = self.inputs.images, self.inputs.names[item]
         source, record = images.source(item), images.records[item]
         store = self._store(name, source, expect)
+        wanted = self.confidence
+        sure = None if wanted is None else wanted.store(name, source, store.chunk)
         outcome = predict_to(
             source,
             self.model,
             store,
             work=self.outputs.folder / WORK / name,
             tiling=self.tiling,
+            sure=sure,
             progress=progress,
             **self.options,
         )
+        if wanted is not None and sure is not None:
+            wanted.draw(name, source, sure)
         labels = open_labels(store.path)
         if outcome.objects is None:
             self.classes.conclude(name, source, labels, record, images.reading)
@@ -168,9 +180,10 @@ def _lost(failed: Mapping[str, str]) -> str:
     return f"{len(failed)} regions were not predicted: {told}{more}"
 
 
-def _clear(output: Path, names: Sequence[str], files: ObjectOutputs) -> None:
+def _clear(output: Path, names: Sequence[str], files: ObjectOutputs, sure: ConfidenceFiles) -> None:
     """Remove what earlier runs wrote for these images."""
     files.clear(names)
     for name in names:
+        sure.clear(name)
         for place in (output / MASKS / f"{name}.ome.zarr", output / WORK / name):
             shutil.rmtree(place, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from ..files import sweep, whole
 from ..geometry import Region, Shape, extent
 from .blend import blended, gaussian_weights
 from .blocks import Blocks
-from .decide import highest
+from .decide import highest_of
 from .joining import Objects
 from .ledger import Ledger
 from .predict import Progress
@@ -27,7 +27,7 @@ UNKNOWN = 255  # the class of pixels that could not be read
 
 
 class Sink(Protocol):
-    """What the result is written to: integers [*S] in chunks."""
+    """What a result is written to: [*S] in chunks."""
 
     @property
     def chunk(self) -> Shape:
@@ -43,25 +43,43 @@ class Sink(Protocol):
         ...
 
 
+class Stores(NamedTuple):
+    """Where blocks go.
+
+    Attributes:
+        result: classes, or ids of objects.
+        sure: the score of each pixel's class; None where nobody asks.
+    """
+
+    result: Sink
+    sure: Sink | None = None
+
+    def finish(self) -> None:
+        """Everything is written."""
+        for store in self:
+            if store is not None:
+                store.finish()
+
+
 class Job:
     """A prediction that may have begun before.
 
     Args:
         run: the model on the tiles of a source.
-        store: receives blocks.
+        stores: receive blocks.
         work: the folder of spool and table.
         ledger: what is done.
         progress: called with steps done and in all.
     """
 
     def __init__(
-        self, run: TileRun, store: Sink, work: Path, ledger: Ledger, progress: Progress | None
+        self, run: TileRun, stores: Stores, work: Path, ledger: Ledger, progress: Progress | None
     ) -> None:
-        self.run, self.grid, self.store = run, run.grid, store
+        self.run, self.grid, self.stores = run, run.grid, stores
         self.ledger, self.progress = ledger, progress
         self.spool = Spool(work / "tiles", run.grid)
         self.table = work / "objects.npz"
-        self.blocks = Blocks(run.grid, store.chunk, ledger.blocks)
+        self.blocks = Blocks(run.grid, stores.result.chunk, ledger.blocks)
         self.weights = gaussian_weights(run.grid.tile)
         self.steps = 0
 
@@ -130,17 +148,21 @@ class Job:
     def _blend(self, block: int) -> None:
         region = self.blocks[block]
         found = blended(self.grid, self.spool.scores, self.weights, region)
-        if found is None:
-            self._write(block, np.full(extent(region), UNKNOWN, np.uint8))
-        else:
+        classes: npt.NDArray[Any] = np.full(extent(region), UNKNOWN, np.uint8)
+        sure: npt.NDArray[Any] = np.zeros(extent(region), np.float32)
+        if found is not None:
             scores, covered = found
-            classes = highest(scores).masked_fill_(~covered, UNKNOWN)
-            self._write(block, classes.numpy())
+            chosen = highest_of(scores, len(scores))
+            classes = chosen.classes.masked_fill_(~covered, UNKNOWN).numpy()
+            sure = chosen.scores.masked_fill_(~covered, 0).numpy()
+        if self.stores.sure is not None:
+            self.stores.sure.write(region, sure)
+        self._write(block, classes)
         for tile in self.blocks.free(block):
             self.spool.drop(tile)
 
     def _write(self, block: int, values: npt.NDArray[Any]) -> None:
-        self.store.write(self.blocks[block], values)
+        self.stores.result.write(self.blocks[block], values)
         self.ledger.note(block=block)
         self._step()
 

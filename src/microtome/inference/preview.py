@@ -66,7 +66,11 @@ class Preview(NamedTuple):
             numbers = level[0]
             left = [step // by for step, by in zip(left, level[1], strict=True)]
             places = [at // by for at, by in zip(places, level[1], strict=True)]
-        return _at(numbers, places)
+        return _at(numbers, places).astype(np.int32)
+
+    def sampled(self, numbers: ReadableMap) -> Tensor:
+        """[*small] a map of any size, of numbers of any type, at the same places."""
+        return torch.from_numpy(_at(numbers, self.middles(numbers.shape)))
 
     def middles(self, shape: Shape) -> list[Places]:
         """For each axis of the source, of `shape`, the pixels in the middle of the blocks."""
@@ -119,7 +123,7 @@ def _band(source: Source, region: Region, size: Shape) -> Tensor:
     return F.interpolate(pixels[None], size, mode="area")[0]
 
 
-def _at(numbers: ReadableMap, places: list[Places]) -> npt.NDArray[np.int32]:
+def _at(numbers: ReadableMap, places: list[Places]) -> npt.NDArray[Any]:
     """Values at places, read in bands along the first axis."""
     rest = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in places[1:])
     inner = [at - part.start for at, part in zip(places[1:], rest, strict=True)]
@@ -129,5 +133,5 @@ def _at(numbers: ReadableMap, places: list[Places]) -> npt.NDArray[np.int32]:
     parts = []
     for band in np.split(rows, bands):
         values = numbers.read((slice(int(band[0]), int(band[-1]) + 1), *rest))
-        parts.append(values[np.ix_(band - band[0], *inner)].astype(np.int32))
+        parts.append(values[np.ix_(band - band[0], *inner)])
     return np.concatenate(parts)

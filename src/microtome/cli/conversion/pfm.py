@@ -54,10 +54,9 @@ SCHEDULE = tuple(
 OTHERS = ("dataset.ignore_index", "training.use_amp", "training.loss.type", "system.device")
 KNOWN = (*KEPT, *LEFT, CROP, WHOLE, *STEPS, *SCHEDULE, *OTHERS, *MODEL_KEYS)
 USUAL = 255  # what is not judged
-AREA = 0.5  # of an image, in the smallest of its random crops
 GROUPS = {  # what holds where the old config says nothing
     "data": "manifest",
-    "transforms": "light",
+    "transforms": "pfm",
     "model": "foundation_upsampling",
     "loss": "ce_dice",
     "optimizer": "adamw",
@@ -108,12 +107,9 @@ def _stated(manifest: Path) -> Any:
 
 
 def _sizes(old: OldKeys, made: Converted) -> None:
-    """Whole images at one size, and crops of them; the model is validated on them, too."""
+    """Whole images at one size, of which transforms cut windows; the model is validated on them."""
     if CROP in old:
-        size = old.read(CROP, whole(1))
-        made.put(CROP, "data.init_args.resize", size)
-        made.put(CROP, "data.init_args.crop", size)
-        made.put(CROP, "data.init_args.scales", [1.0, round(AREA**-0.5, 3)])
+        made.put(CROP, "data.init_args.resize", old.read(CROP, whole(1)))
     if WHOLE in old:
         made.put(WHOLE, "model.tile", old.read(WHOLE, whole(1)))
         made.put(WHOLE, "model.mode", "resize")
