@@ -1,4 +1,4 @@
-"""`predict` and `evaluate` of a run's folder, on its own data, and how sure it was."""
+"""`predict`, `validate` and `evaluate` of a run's folder, on its own data, and how sure it was."""
 
 import json
 import shutil
@@ -60,6 +60,13 @@ def test_images_that_are_named_need_no_split(finished, tissue, tmp_path, split):
     assert masks(tmp_path) == [image.stem]
 
 
+def test_a_run_is_validated_by_its_folder(finished, tmp_path, capsys):
+    assert main(["validate", "--ckpt_path", str(finished.folder), "--device", "cpu"]) == 0
+    assert "pixel accuracy" in capsys.readouterr().out
+    assert main(["validate", "--ckpt_path", str(tmp_path)]) == 2
+    assert "no checkpoint (*.ckpt)" in capsys.readouterr().err
+
+
 def test_a_run_is_evaluated_with_as_many_pictures_as_wanted(finished, tmp_path):
     words = ["evaluate", "--ckpt_path", finished.folder, "--split", "test", "--device", "cpu"]
     words += ["--output", tmp_path, "--draws", 10, "--pictures", 1]
@@ -68,7 +75,7 @@ def test_a_run_is_evaluated_with_as_many_pictures_as_wanted(finished, tmp_path):
         "best_0.png",
         "worst_0.png",
     ]
-    width, _ = Image.open(tmp_path / "pictures" / "worst_0.png").size
-    assert width >= 4 * 320  # image, truth, prediction, errors
+    with Image.open(tmp_path / "pictures" / "worst_0.png") as picture:
+        assert picture.width >= 4 * 320  # image, truth, prediction, errors
     assert (tmp_path / "index.html").read_text().count("<img") == 2
     assert main([*map(str, words[:-1]), "0"]) == 2

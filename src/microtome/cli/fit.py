@@ -37,6 +37,8 @@ def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
 
     speak()
     try:
+        if verb == "validate":
+            words = _in_folders(words)
         if config is None:
             config = _stored_config(words)
         done = run(verb, config, words.flags)
@@ -50,6 +52,24 @@ def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
         print_metrics(done.metrics, done.module.model.classes)
     sys.stdout.flush()
     return 0
+
+
+def _in_folders(words: Words) -> Words:
+    """Let a run's folder stand for the checkpoint in it, as `predict` does."""
+    from ..models import checkpoint_in
+    from ..training.parser import ConfigError
+
+    flag = "--ckpt_path="
+    try:
+        flags = [
+            f"{flag}{checkpoint_in(word.removeprefix(flag))}"
+            if word.startswith(flag) and Path(word.removeprefix(flag)).is_dir()
+            else word
+            for word in words.flags
+        ]
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return words._replace(flags=flags)
 
 
 def _stored_config(words: Words) -> dict[str, Any]:
