@@ -16,6 +16,8 @@ from torch import Tensor
 from ..geometry import Region, Shape
 from ..structures import ImageList, Segmentation
 
+Truths = Sequence[Segmentation]
+
 
 class Judgement(NamedTuple):
     """By which truths a prediction is judged, and how much that counts.
@@ -24,7 +26,7 @@ class Judgement(NamedTuple):
     """
 
     share: float
-    targets: Sequence[Segmentation]
+    targets: Truths
 
 
 class Mixed(NamedTuple):
@@ -32,6 +34,20 @@ class Mixed(NamedTuple):
 
     images: ImageList
     judgements: list[Judgement]
+
+
+class Drawn(NamedTuple):
+    """What was drawn for a batch.
+
+    Attributes:
+        others: which image each one is mixed with.
+        share: how much about an image keeps of itself.
+        rng: for what else is to be drawn.
+    """
+
+    others: list[int]
+    share: float
+    rng: np.random.Generator
 
 
 class Mix(ABC):
@@ -50,12 +66,7 @@ class Mix(ABC):
             raise ValueError(f"expected prob within 0…1 and alpha > 0, got {prob} and {alpha}")
         self.prob, self.alpha = prob, alpha
 
-    def __call__(
-        self,
-        images: ImageList,
-        targets: Sequence[Segmentation],
-        chance: np.random.SeedSequence,
-    ) -> Mixed:
+    def __call__(self, images: ImageList, targets: Truths, chance: np.random.SeedSequence) -> Mixed:
         """Mix a batch on its canvas, or leave it.
 
         Raises ValueError for a batch of one image, and truths without a class map.
@@ -72,17 +83,10 @@ class Mix(ABC):
         share = float(rng.beta(self.alpha, self.alpha))
         away = int(rng.integers(1, count))  # so that no image is mixed with itself
         others = [(i + away) % count for i in range(count)]
-        return self.mixed(images, targets, others, share, rng)
+        return self.mixed(images, targets, Drawn(others, share, rng))
 
     @abstractmethod
-    def mixed(
-        self,
-        images: ImageList,
-        targets: Sequence[Segmentation],
-        others: Sequence[int],
-        share: float,
-        rng: np.random.Generator,
-    ) -> Mixed:
+    def mixed(self, images: ImageList, targets: Truths, drawn: Drawn) -> Mixed:
         """Mix image i with image `others[i]`, keeping about `share` of i."""
 
 
@@ -94,16 +98,10 @@ class MixUp(Mix):
     ignores is ignored in its part.
     """
 
-    def mixed(
-        self,
-        images: ImageList,
-        targets: Sequence[Segmentation],
-        others: Sequence[int],
-        share: float,
-        rng: np.random.Generator,
-    ) -> Mixed:
+    def mixed(self, images: ImageList, targets: Truths, drawn: Drawn) -> Mixed:
         """Weigh images and losses alike."""
-        tensor = images.tensor * share + images.tensor[list(others)] * (1 - share)
+        others, share, _ = drawn
+        tensor = images.tensor * share + images.tensor[others] * (1 - share)
         second = [targets[i] for i in others]
         judgements = [Judgement(share, targets), Judgement(1 - share, second)]
         return Mixed(replace(images, tensor=tensor), judgements)
@@ -117,20 +115,14 @@ class CutMix(Mix):
     boxes lie in what all of them have.
     """
 
-    def mixed(
-        self,
-        images: ImageList,
-        targets: Sequence[Segmentation],
-        others: Sequence[int],
-        share: float,
-        rng: np.random.Generator,
-    ) -> Mixed:
+    def mixed(self, images: ImageList, targets: Truths, drawn: Drawn) -> Mixed:
         """Paste one box, the same for all images."""
+        others, share, rng = drawn
         region = box(tuple(images.shapes.min(0).values.tolist()), 1 - share, rng)
         maps = [_classes(target) for target in targets]
         inside = (slice(None), slice(None), *region)
         tensor = images.tensor.clone()
-        tensor[inside] = images.tensor[list(others)][inside]
+        tensor[inside] = images.tensor[others][inside]
         pasted = []
         for own, other in enumerate(others):
             classes = maps[own].clone()

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..geometry import Spacing
 from .resizing import resized
-from .sampling import seeded
 from .spaced import SpacedTransform, between
 
 Effect = Literal["RandomMotionBlur", "RandomRain", "RandomSnow"]
@@ -49,14 +47,10 @@ class RandKorniad(SpacedTransform):
         self.name, self.effect = name, _effect(name, options or {})
 
     def changed(self, data: Mapping[str, Tensor], spacing: Spacing) -> dict[str, Tensor]:
-        """Seed kornia, which draws from torch's own chance, by a number of ours."""
-        image = data["image"]
-        slices = image.movedim(0, -3).flatten(0, -4) if image.ndim > 3 else image[None]
-        with seeded(np.random.SeedSequence(int(self.R.randint(2**31)))):
-            out = self.effect(slices)
-        if image.ndim > 3:
-            out = out.view(*image.shape[1:-2], *out.shape[1:]).movedim(-3, 0)
-        return {"image": out.view_as(image)}
+        """kornia draws from torch's own chance, which `MonaiTransforms` seeds."""
+        planes = data["image"].movedim(0, -3)  # [..., C, Y, X]
+        changed = self.effect(planes.reshape(-1, *planes.shape[-3:]))
+        return {"image": changed.reshape(planes.shape).movedim(-3, 0)}
 
 
 class RandFogd(SpacedTransform):
