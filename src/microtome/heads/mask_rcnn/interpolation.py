@@ -1,4 +1,4 @@
-"""Linear interpolation on boxes, one small matrix per box and axis: nothing larger is made.
+"""Linear interpolation on boxes, by one small matrix per box and axis.
 
 R boxes, D axes, P pixels along the longest of the boxes.
 """

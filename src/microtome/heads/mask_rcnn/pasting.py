@@ -1,4 +1,4 @@
-"""Masks of boxes on the pixels of an image: each is made as large as its box, no larger.
+"""Masks of boxes on the pixels of an image: some at a time, none larger than the largest box.
 
 N objects, *M the cells of a mask, D axes, *S the image's shape.
 """
