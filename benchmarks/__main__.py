@@ -30,6 +30,7 @@ BENCHMARKS = (
     "operators",
     "matching",
     "mask2former",
+    "dense_scenes",
     "backbones",
     "instance_metrics",
     "instances",

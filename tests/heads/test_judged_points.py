@@ -8,6 +8,7 @@ from microtome.heads import judged_points
 from microtome.heads.judged_points import JudgedPoints, known_only
 from microtome.heads.mask_targets import MaskTargets
 from microtome.losses.masks import PointSampling, choose_uncertain
+from microtome.ops.point_sample import point_sample
 
 MASKS, CHANNELS = 150, 8
 SAMPLING = PointSampling(400)
@@ -26,9 +27,9 @@ def scene(shape=(40, 48), stride=2):
     return truth, embeddings, features, numbers.repeat(MASKS // 30)
 
 
-def answered(shape):
+def answered(shape, stride=2):
     """Losses and their gradients."""
-    truth, *leaves, ids = scene(shape)
+    truth, *leaves, ids = scene(shape, stride)
     torch.manual_seed(0)
     judged = JudgedPoints.of(truth, SAMPLING)
     losses = judged.losses(*leaves, ids)
@@ -36,18 +37,18 @@ def answered(shape):
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (4, 20, 40)])
-@pytest.mark.parametrize("name", ["LOGITS_AT_ONCE", "LOGITS_KEPT"])
-def test_what_is_held_and_kept_changes_nothing(name, shape, monkeypatch):
+def test_how_many_masks_are_held_at_a_time_changes_nothing(shape, monkeypatch):
     expected = answered(shape)
-    monkeypatch.setattr(judged_points, name, 1)
+    monkeypatch.setattr(judged_points, "LOGITS_AT_ONCE", 1)
     torch.testing.assert_close(answered(shape), expected)
 
 
-def test_the_gradients_are_those_of_plain_pytorch():
-    truth, embeddings, features, ids = scene()
+@pytest.mark.parametrize("stride", [1, 2])  # sampled after the product and before it
+def test_the_gradients_are_those_of_plain_pytorch(stride):
+    truth, embeddings, features, ids = scene(stride=stride)
     torch.manual_seed(0)
     judged = JudgedPoints.of(truth, SAMPLING)
-    logits = judged_points._logits_at(judged.points, embeddings, features)
+    logits = embeddings @ point_sample(features[None], judged.points[None])[0]
     columns = choose_uncertain(logits.detach(), judged.chosen, judged.candidates).long()
     target = (judged.values[0] == ids[:, None]).gather(1, columns).float()
     picked = logits.gather(1, columns)
@@ -56,17 +57,13 @@ def test_the_gradients_are_those_of_plain_pytorch():
     shared, total = (probs * target).sum(1), (probs + target).sum(1)
     dice = (1 - (2 * shared + 1) / (total + 1)).sum()
     expected = torch.autograd.grad(entropy + 3 * dice, (embeddings, features))
-    torch.testing.assert_close(answered((40, 48)), (entropy, dice, *expected))
+    torch.testing.assert_close(answered((40, 48), stride), (entropy, dice, *expected))
 
 
-@pytest.mark.parametrize("most, bound", [(2**26, 9 * 400 + 4 * 480), (1, 0)])
-def test_little_is_kept_of_a_mask(most, bound, monkeypatch):
-    """Nine bytes for each judged point, and nothing of masks beyond the limit.
-
-    Sampling in plain PyTorch also keeps the mask on the grid of the features.
-    """
-    monkeypatch.setattr(judged_points, "LOGITS_KEPT", most)
-    truth, embeddings, features, ids = scene()
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_is_kept_of_a_mask(stride):
+    """For the way back: what was given, its gradients, and features at the points; no [R, P]."""
+    truth, embeddings, features, ids = scene(stride=stride)
     judged = JudgedPoints.of(truth, SAMPLING)
     kept = {}
 
@@ -78,8 +75,9 @@ def test_little_is_kept_of_a_mask(most, bound, monkeypatch):
     with saved_tensors_hooks(keep, lambda x: x):
         losses = judged.losses(embeddings, features, ids)
     size = sum(storage.nbytes() for storage in kept.values())
-    given = sum(x.nbytes for x in (embeddings, features, ids, *judged[:2]))
-    assert size <= MASKS * (bound + 8) + 3 * given, (size, given)
+    columns = min(features[0].numel(), len(judged.points))
+    expected = 2 * embeddings.nbytes + 2 * 4 * CHANNELS * columns + judged.points.nbytes
+    assert size <= 1.1 * expected < MASKS * len(judged.points), (size, expected)
     sum(losses).backward()
     assert embeddings.grad.ne(0).any() and features.grad.ne(0).any()
 

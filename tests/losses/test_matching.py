@@ -5,8 +5,16 @@ from itertools import permutations
 import pytest
 import torch
 
+from microtome.losses import matching
 from microtome.losses.masks import mask_losses
-from microtome.losses.matching import ObjectPoints, assign, class_cost, mask_costs, total_cost
+from microtome.losses.matching import (
+    ObjectPoints,
+    assign,
+    assign_layers,
+    class_cost,
+    mask_costs,
+    total_cost,
+)
 
 WEIGHTS = {"class": 2.0, "mask": 5.0, "dice": 5.0}
 
@@ -33,6 +41,30 @@ def test_every_query_and_object_is_used_once_at_most(queries, objects):
     rows, columns = paired(costs(queries, objects))
     assert len(rows) == len(columns) == min(queries, objects)
     assert rows.unique().equal(rows.sort().values) and columns.unique().equal(columns.sort().values)
+
+
+@pytest.mark.parametrize("most, held", [(1, 1), (30, 2), (10**6, 3)])
+def test_layers_are_held_until_they_are_enough(most, held, monkeypatch):
+    """Three layers of 15 pairs each, each with costs of its own."""
+    monkeypatch.setattr(matching, "COSTS_AT_ONCE", most)
+    terms = [{n: t.roll(k, 0) for n, t in costs(5, 3).items()} for k in range(3)]
+    made = []
+
+    def layer(its):
+        made.append(its)
+        return total_cost(its, WEIGHTS)
+
+    solved = []
+
+    def solve(cost, names):
+        solved.append(len(made))
+        return assign(cost, names)
+
+    monkeypatch.setattr(matching, "assign", solve)
+    layers, queries, objects = assign_layers(map(layer, terms), tuple(WEIGHTS))
+    assert layers.tolist() == [0] * 3 + [1] * 3 + [2] * 3 and solved[0] == held
+    for k, its in enumerate(terms):
+        assert all(map(torch.equal, paired(its), (queries[layers == k], objects[layers == k])))
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

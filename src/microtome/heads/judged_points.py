@@ -6,21 +6,19 @@ R masks, E channels, P points, D axes, *S the shape of the features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ..losses.masks import PointSampling, choose_uncertain, draw_points, mask_losses
 from ..losses.matching import ObjectPoints, mask_costs
+from ..losses.products import ProductLoss
 from ..ops.point_sample import point_sample
 from .mask_targets import MaskTargets
 
 LOGITS_AT_ONCE = 2**22  # mask logits that are held at a time, 16 MB
-LOGITS_KEPT = 2**26  # judged logits of an image that are kept for the way back, 9 bytes for each
 
 
 class JudgedPoints(NamedTuple):
@@ -64,28 +62,40 @@ class JudgedPoints(NamedTuple):
             entropies, dices = zip(*terms, strict=True)
             yield torch.cat(entropies), torch.cat(dices)
 
-    def losses(self, embeddings: Tensor, features: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(
+        self,
+        embeddings: Tensor,
+        features: Tensor,
+        ids: Tensor,
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy and Dice of masks [R, E] of objects `ids` [R], summed over the masks.
 
-        A few masks at a time. Of very many nothing is kept: the way back computes them again.
+        A few masks at a time, with their gradients; nothing is kept of a mask. `weights` is how the
+        two will be weighed: with others the gradients are right too, but computed once more.
+
+        Sampling is linear: it goes before or after the product of embeddings and features, which is
+        taken where it is smaller.
         """
-        judge = self._some_losses
-        if len(ids) * self.matching > LOGITS_KEPT:
-            judge = partial(checkpoint, judge, use_reentrant=False, preserve_rng_state=False)
-        at_once = _at_once(len(self.points))
-        some = zip(embeddings.split(at_once), ids.split(at_once), strict=True)
-        sums = [torch.stack(judge(masks, features, of_masks)) for masks, of_masks in some]
-        entropy, dice = torch.stack(sums).sum(0)
+        on_grid = features[0].numel() <= len(self.points)
+        sampled = features if on_grid else point_sample(features[None], self.points[None])[0]
+
+        def judge(masks: Tensor, at: slice) -> Tensor:
+            if on_grid:
+                grid = masks.unflatten(1, features.shape[1:])
+                masks = point_sample(grid[None], self.points[None])[0]
+            return self._terms(masks, ids[at])
+
+        loss = ProductLoss(judge, weights, _at_once(len(self.points)))
+        entropy, dice = loss(embeddings, sampled.flatten(1))
         return entropy, dice
 
-    def _some_losses(
-        self, embeddings: Tensor, features: Tensor, ids: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        logits = _logits_at(self.points, embeddings, features)
+    def _terms(self, logits: Tensor, ids: Tensor) -> Tensor:
+        """[2] of logits [r, P] at all points."""
         columns = choose_uncertain(logits.detach(), self.chosen, self.candidates)
-        is_object = (self.values[:, None] == ids[:, None]).any(0)  # [R, P]
-        entropy, dice = mask_losses(_Picked.apply(logits, columns), is_object.gather(1, columns))
-        return entropy.sum(), dice.sum()
+        is_object = (self.values[:, None] == ids[:, None]).any(0)  # [r, P]
+        terms = mask_losses(_Picked.apply(logits, columns), is_object.gather(1, columns))
+        return torch.stack(terms).sum(1)
 
 
 def _at_once(points: int) -> int:
@@ -106,17 +116,6 @@ def known_only(features: Tensor, truth: MaskTargets) -> Tensor:
     return features.where(share > 0, 0.0)
 
 
-def _logits_at(points: Tensor, embeddings: Tensor, features: Tensor) -> Tensor:
-    """Mask logits [R, P] at points [P, D]: of embeddings [R, E] and features [E, *S].
-
-    Sampling is linear: it goes before or after the product, which is taken where it is smaller.
-    """
-    if features[0].numel() > len(points):
-        return embeddings @ point_sample(features[None], points[None])[0]
-    masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
-    return point_sample(masks[None], points[None])[0]
-
-
 class _Picked(torch.autograd.Function):
     """`gather` of columns, each once, which keeps their numbers; PyTorch's keeps all logits."""
 
@@ -129,4 +128,4 @@ class _Picked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (columns,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.shape).scatter(1, columns.long(), grad), None
+        return grad.new_zeros(ctx.shape).scatter_(1, columns.long(), grad), None

@@ -13,7 +13,8 @@ from ..structures import Classes, ImageList, Pyramid, PyramidSpec
 from . import Targets
 from .counts import too_small
 from .mask2former_weights import load_published
-from .mask_classification import MaskClassification, MaskPrediction
+from .mask_classification import MaskClassification
+from .mask_prediction import MaskPrediction
 from .mask_targets import Task
 from .masked_decoder import MaskedDecoder
 from .pixel_decoder import DeformablePixelDecoder

@@ -1,9 +1,6 @@
 """What heads share that answer with a set of (class, mask) pairs: losses and decoding.
 
-Mask classification (Cheng et al., MaskFormer, 2021; Mask2Former, CVPR 2022). A query's mask is the
-product of its embedding with the pixels' features. The prediction keeps these two factors and not
-their product: sampling is linear, so masks at points are embeddings times sampled features, and no
-[Q, *S] is ever held for all layers.
+Mask classification (Cheng et al., MaskFormer, 2021; Mask2Former, CVPR 2022).
 
 L predictions (one per decoder layer and one before them), B batch, Q queries, K classes,
 E channels, R matched masks, P points, *S the shape of the features.
@@ -12,7 +9,7 @@ E channels, R matched masks, P points, *S the shape of the features.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +21,8 @@ from ..structures import Classes, ImageList, Segmentation
 from . import Head, Targets
 from .judged_points import JudgedPoints, known_only
 from .mask_decoding import Deciding, Queries, found_objects, semantic_scores
-from .mask_targets import MaskTargets, Task
+from .mask_prediction import MaskPrediction
+from .mask_targets import MaskTargets, Task, checked_task
 from .mean_count import mean_count
 from .panoptic_decoding import panoptic
 
@@ -32,24 +30,6 @@ __all__ = ["MaskClassification", "MaskPrediction"]
 
 WEIGHTS = {"class": 2.0, "mask": 5.0, "dice": 5.0}
 VISIBLE = 0.5, 0.8  # min_visible of objects alone, and, as published, in a panoptic task
-
-
-class MaskPrediction(NamedTuple):
-    """What is predicted, layer by layer.
-
-    Attributes:
-        class_logits: [L, B, Q, K + 1], the last class meaning "no object".
-        embeddings: [L, B, Q, E].
-        features: [B, E, *S].
-    """
-
-    class_logits: Tensor
-    embeddings: Tensor
-    features: Tensor
-
-    def mask_logits(self, layer: int = -1) -> Tensor:
-        """[B, Q, *S] of one layer."""
-        return torch.einsum("bqe,be...->bq...", self.embeddings[layer], self.features)
 
 
 class Matched(NamedTuple):
@@ -92,16 +72,7 @@ class MaskClassification(Head[MaskPrediction]):
         min_visible: float | None = None,
     ) -> None:
         super().__init__()
-        if task not in get_args(Task):
-            raise ValueError(f"task is `semantic`, `instance` or `panoptic`, got {task!r}")
-        if task != "instance" and not classes.exclusive:
-            raise ValueError(f"task {task} gives each pixel one class: `exclusive: true` classes")
-        if task == "panoptic" and not any(classes.things):
-            raise ValueError(
-                "task panoptic: the class table says of no class that it is a thing, whose objects "
-                "are counted; state `things`, or take task semantic"
-            )
-        self.classes, self.task = classes.checked(), task
+        self.classes, self.task = classes.checked(), checked_task(task, classes)
         self.weights = checked_weights(weights, WEIGHTS)
         self.sampling = sampling or PointSampling()
         self.no_object = no_object
@@ -197,7 +168,9 @@ class MaskClassification(Head[MaskPrediction]):
             layers, queries, objects = self._assign(classes, mask_terms, truth.labels)
         labels = torch.full(classes.shape[:2], self.classes.num_classes, device=classes.device)
         labels[layers, queries] = truth.labels[objects]
-        sums = judged.losses(embeddings[layers, queries], features, truth.ids[objects])
+        matched, ids = embeddings[layers, queries], truth.ids[objects]
+        weights = self.weights["mask"], self.weights["dice"]
+        sums = judged.losses(matched, features, ids, weights)
         return Matched(labels, *sums)
 
     def _assign(
@@ -207,8 +180,9 @@ class MaskClassification(Head[MaskPrediction]):
         labels: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Match every layer on its own: indices [R] of layers, queries and objects."""
-        costs = []
-        for logits, terms in zip(class_logits, mask_terms, strict=True):
-            named = dict(zip(WEIGHTS, (class_cost(logits, labels), *terms), strict=True))
-            costs.append(total_cost(named, self.weights))
+        layers = (
+            dict(zip(WEIGHTS, (class_cost(logits, labels), *terms), strict=True))
+            for logits, terms in zip(class_logits, mask_terms, strict=True)
+        )
+        costs = (total_cost(terms, self.weights) for terms in layers)
         return assign_layers(costs, tuple(WEIGHTS))

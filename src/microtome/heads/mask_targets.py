@@ -5,7 +5,7 @@ K classes, N masks, P points, *S spatial shape. A dense [N, *S] is never made.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,20 @@ from ..structures import Classes, Segmentation
 from ..structures.nearest import at_points
 
 Task = Literal["semantic", "instance", "panoptic"]
+
+
+def checked_task(task: Task, classes: Classes) -> Task:
+    """Return it; raises ValueError when it is unknown, or the class table does not suit it."""
+    if task not in get_args(Task):
+        raise ValueError(f"task is `semantic`, `instance` or `panoptic`, got {task!r}")
+    if task != "instance" and not classes.exclusive:
+        raise ValueError(f"task {task} gives each pixel one class: `exclusive: true` classes")
+    if task == "panoptic" and not any(classes.things):
+        raise ValueError(
+            "task panoptic: the class table says of no class that it is a thing, whose objects "
+            "are counted; state `things`, or take task semantic"
+        )
+    return task
 
 
 class MaskTargets(NamedTuple):

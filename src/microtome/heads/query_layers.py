@@ -1,6 +1,6 @@
 """What layers of queries are made of.
 
-B batch, Q queries, N of what they look at, E channels.
+B batch, Q queries, N of what they look at, H heads, E channels.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         """Attend: [B, Q, E], [B, N, E], [B, N, E] and, True where allowed, [B, Q, N] bool."""
+        mask = None if seen is None else seen[:, None]
+        heads = self._heads(query, key, value)
+        return self._joined(F.scaled_dot_product_attention(*heads, mask))
+
+    def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Each [B, H, its length, E / H]."""
         parts = ((self.q, query), (self.k, key), (self.v, value))
         q, k, v = (p(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for p, x in parts)
-        mask = None if seen is None else seen[:, None]
-        out: Tensor = self.out(
-            F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
-        )
+        return q, k, v
+
+    def _joined(self, heads: Tensor) -> Tensor:
+        out: Tensor = self.out(heads.transpose(1, 2).flatten(2))
         return out
 
 

@@ -7,7 +7,8 @@ N x *S is never made, and the time does not grow with Q x N x P.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
+
+COSTS_AT_ONCE = 2**22  # pairs whose costs are held until they are solved, 16 MB
 
 
 class ObjectPoints(NamedTuple):
@@ -62,7 +65,7 @@ class ObjectPoints(NamedTuple):
 class Cost(NamedTuple):
     """What pairing costs: total [..., Q, N], and how many values of a term are not finite [..., T].
 
-    Small enough to be kept for all layers until one transfer brings them where they are solved.
+    Kept for some layers until one transfer brings them where they are solved.
     """
 
     total: Tensor
@@ -93,7 +96,7 @@ def mask_costs(logits: Tensor, objects: ObjectPoints) -> tuple[Tensor, Tensor]:
 
 def total_cost(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Cost:
     """Sum terms [Q, N] by their weights."""
-    total = torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum(0)
+    total = reduce(torch.add, (weights[name] * term.float() for name, term in terms.items()))
     return Cost(total, torch.stack([(~t.isfinite()).sum() for t in terms.values()]))
 
 
@@ -125,14 +128,31 @@ def assign(cost: Cost, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     return queries, objects
 
 
-def assign_layers(costs: Sequence[Cost], names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pair in every layer on its own, after one transfer: indices [R] of layers, queries, objects.
+def assign_layers(costs: Iterable[Cost], names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pair in every layer on its own: indices [R] of layers, queries, objects.
+
+    Layers are computed and brought where they are solved as many at a time as are small enough,
+    mostly all of them.
 
     Raises what `assign` raises.
     """
-    device = costs[0].total.device
-    total, wrong = (torch.stack(parts).cpu() for parts in zip(*costs, strict=True))
-    pairs = [assign(Cost(*layer), names) for layer in zip(total, wrong, strict=True)]
+    pairs = []
+    for some in _small_enough(costs):
+        device = some[0].total.device
+        total, wrong = (torch.stack(parts).cpu() for parts in zip(*some, strict=True))
+        pairs += [assign(Cost(*layer), names) for layer in zip(total, wrong, strict=True)]
     layers = torch.cat([torch.full_like(q, layer) for layer, (q, _) in enumerate(pairs)])
     queries, objects = (torch.cat(side) for side in zip(*pairs, strict=True))
     return layers.to(device), queries.to(device), objects.to(device)
+
+
+def _small_enough(costs: Iterable[Cost]) -> Iterator[list[Cost]]:
+    """Some layers at a time, until they have COSTS_AT_ONCE pairs."""
+    held: list[Cost] = []
+    for cost in costs:
+        held.append(cost)
+        if sum(c.total.numel() for c in held) >= COSTS_AT_ONCE:
+            yield held
+            held = []
+    if held:
+        yield held
