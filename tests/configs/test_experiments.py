@@ -57,6 +57,7 @@ def layouts(tissue, tmp_path):
         "ade20k": lambda: _scenes(tmp_path),
         "demo": lambda: [f"data.init_args.manifest={tissue}", *CROPS],
         "demo_nuclei3d": lambda: _nuclei(tmp_path),
+        "demo_panoptic": lambda: _panoptic(tissue.parent),
         "dermoscopy": lambda: [*_lesions(tmp_path), UNET],
         "dermoscopy_mask2former": lambda: _lesions(tmp_path),
         "glands": lambda: [*_glands(tmp_path, tissue.parent), UNET],
@@ -120,6 +121,12 @@ def _lungs(folder):
         "data.init_args.crop=16",
         "model.tile=[24,32]",
     ]
+
+
+def _panoptic(tissue):
+    folders = "data.init_args.manifest.folders"
+    words = [f"{folders}.{kind}={tissue / kind}" for kind in ("images", "masks", "labels")]
+    return [*words, FEW_QUERIES, *CROPS]
 
 
 def _nuclei(folder):

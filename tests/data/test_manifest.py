@@ -132,6 +132,12 @@ def test_all_problems_are_told_at_once():
         ({"num_classes": 1, "data": {"val": [{"image_path": "a", "labels_path": "l"}]}}, "value 1"),
         ({"num_classes": 2, "colors": [[0, 0, 256]] * 2, "data": {}}, "colors"),
         ({"num_classes": 2, "data": {"train": {}}}, "data.train: expected a list"),
+        ({"class_names": ["a", "b"], "things": ["c"], "data": {}}, "things: expected some of"),
+        ({"num_classes": 2, "things": [], "data": {}}, "things: expected some of"),
+        (
+            {"class_names": ["a", "b"], "exclusive": False, "things": ["b"], "data": {}},
+            "things: objects of classes that overlap",
+        ),
     ],
 )
 def test_single_problems(description, message):
@@ -188,6 +194,17 @@ def test_a_written_manifest_reads_back_equal_from_another_folder(tmp_path):
     write_manifest(before, tmp_path / "other/set.json")
     entry = json.loads((tmp_path / "other/set.json").read_text())["data"]["train"][0]
     assert entry["image_path"] == "../i/a.png"
+
+
+def test_things_are_those_that_are_named_or_all_but_the_first(tmp_path):
+    """The others are regions that are not counted."""
+    entry = {"image_path": "a.png", "mask_path": "m.png", "labels_path": "l.png"}
+    given = {"class_names": ["glass", "stroma", "nucleus"], "data": {"train": [entry]}}
+    assert parse_manifest(given, tmp_path).classes.things == (False, True, True)
+    named = parse_manifest({**given, "things": ["nucleus"]}, tmp_path)
+    assert named.classes.things == (False, False, True)
+    write_manifest(named, tmp_path / "set.json")
+    assert read_manifest(tmp_path / "set.json").classes == named.classes
 
 
 def test_names_are_unique_and_no_longer_than_needed():

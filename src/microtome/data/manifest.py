@@ -93,7 +93,8 @@ def parse_manifest(description: Any, root: Path, source: str = "manifest") -> Ca
     if any(r.labels for records in splits.values() for r in records):
         if not classes.exclusive:
             problems.append("exclusive: classes that overlap are said by masks, not by `labels`")
-        classes = classes._replace(things=(False,) + (True,) * (classes.num_classes - 1))
+        things = classes.things or (False,) + (True,) * (classes.num_classes - 1)
+        classes = classes._replace(things=things)
     for records in splits.values():
         wrong = {r.value for r in records if r.value is not None and r.value >= classes.num_classes}
         problems += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..structures import Classes
@@ -36,14 +36,27 @@ def named_classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
     default = tuple(f"class_{i}" for i in range(count))
     if len(problems) > before:
         return Classes(default)
-    table = Classes(tuple(names or default), (), tuple(map(tuple, colours)), ignore)
+    things = _things(given.get("things"), names or default, problems)
+    table = Classes(tuple(names or default), things, tuple(map(tuple, colours)), ignore)
     try:
+        if not exclusive and things:
+            problems.append("things: objects of classes that overlap are not counted")
         if not exclusive:
             table = Classes.overlapping(table.names, table.colours, ignore)
         return table.checked()
     except ValueError as error:
         problems.append(str(error))
         return table
+
+
+def _things(given: Any, names: Sequence[str], problems: list[str]) -> tuple[bool, ...]:
+    """Of each class whether its objects are counted; nothing where nothing is said."""
+    if given is None:
+        return ()
+    if not is_list(given, lambda name: name in names) or not given:
+        problems.append(f"things: expected some of the classes {list(names)}, got {given!r}")
+        return ()
+    return tuple(name in given for name in names)
 
 
 def with_categories(

@@ -14,7 +14,7 @@ from .stores.channels import ChannelPolicy
 from .stores.label_files import Encoding
 from .stores.places import from_root
 
-_CLASSES = ("num_classes", "class_names", "colors", "ignore_index", "exclusive")
+_CLASSES = ("num_classes", "class_names", "things", "colors", "ignore_index", "exclusive")
 _MASKS = ("mask_values", "mask_encoding", "labels_encoding", "object_classes")
 TOP = (*_CLASSES, *_MASKS, "spacing_um", "levels", "channels")
 _CHOICES = {
@@ -119,6 +119,7 @@ def described(table: Classes, reading: Reading) -> dict[str, Any]:
     said: dict[str, Any] = {
         "num_classes": len(listed),
         "class_names": list(table.members),
+        "things": [n for n, thing in zip(table.names, table.things, strict=False) if thing] or None,
         "colors": [list(table.colours[i]) for i in listed] if table.colours else None,
         "ignore_index": table.ignore_index,
         "exclusive": None if table.exclusive else False,
