@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain
 
 import torch
 from torch import Tensor
 
-from ..geometry import Region, Shape, extent, window
+from ..geometry import Region, Shape, window
 from ..ops.masks_to_boxes import masks_to_boxes
 from .bit_masks import BitMasks
 from .indexing import Index, positions
+from .laying import lay_maps, lay_parts
 from .nearest import at_points, nearest
 from .tensor_tree import TensorTree
 
@@ -84,25 +85,11 @@ class LabelLayers(TensorTree):
 
         Raises ValueError for masks that do not fit their boxes, and other numbers of ids.
         """
-        layers: list[Tensor] = []
-        count = 0
-        for region, mask in parts:
-            count, inside = count + 1, torch.as_tensor(mask).bool()
-            if inside.shape != extent(region):
-                found = f"mask {count} is {tuple(inside.shape)}"
-                raise ValueError(f"{found}, expected {extent(region)}")
-            room = (layer for layer in layers if not layer[region][inside].any())
-            layer = next(room, None)
-            if layer is None:
-                layer = torch.zeros(shape, dtype=torch.int32, device=inside.device)
-                layers.append(layer)
-            layer[region][inside] = count
-        if not layers:
-            layers = [torch.zeros(shape, dtype=torch.int32)]
+        maps, count = lay_parts(parts, shape)
         named = torch.arange(1, count + 1) if ids is None else torch.as_tensor(ids)
         if len(named) != count:
             raise ValueError(f"{count} masks but {len(named)} ids")
-        return cls(torch.stack(layers), named.to(layers[0].device, torch.int64))
+        return cls(maps, named.to(maps.device, torch.int64))
 
     @classmethod
     def cat(cls, parts: Sequence[LabelLayers]) -> LabelLayers:
@@ -115,20 +102,13 @@ class LabelLayers(TensorTree):
         shapes = [tuple(part.maps.shape[1:]) for part in parts]
         if len(set(shapes)) != 1:
             raise ValueError(f"expected LabelLayers of one shape, got {shapes}")
-        layers: list[Tensor] = []
-        before = 0
-        for part in parts:
-            for numbers in part.maps:
-                here = numbers > 0
-                moved = torch.where(here, numbers + before, 0)
-                fits = (i for i, layer in enumerate(layers) if not (layer[here] > 0).any())
-                at = next(fits, None)
-                if at is None:
-                    layers.append(moved)
-                else:
-                    layers[at] = layers[at] + moved
-            before += len(part)
-        return cls(torch.stack(layers), torch.cat([part.ids for part in parts]))
+        before = accumulate(map(len, parts), initial=0)
+        moved = (
+            torch.where(numbers > 0, numbers + first, 0)
+            for part, first in zip(parts, before, strict=False)
+            for numbers in part.maps
+        )
+        return cls(lay_maps(moved), torch.cat([part.ids for part in parts]))
 
     def __getitem__(self, index: Index) -> LabelLayers:
         """Choose objects, in the order asked for; the others' pixels become background.
