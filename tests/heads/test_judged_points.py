@@ -1,5 +1,7 @@
 """Masks judged at points: the same whatever is held and kept, and how much is kept."""
 
+from weakref import WeakSet
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -25,6 +27,13 @@ def scene(shape=(40, 48), stride=2):
     embeddings = torch.randn(MASKS, CHANNELS, generator=generator).requires_grad_()
     features = torch.randn(CHANNELS, *coarse, generator=generator).requires_grad_()
     return truth, embeddings, features, numbers.repeat(MASKS // 30)
+
+
+class Kept:
+    """A tensor as a graph keeps it, as long as the graph is there."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
 
 
 def answered(shape, stride=2):
@@ -65,16 +74,16 @@ def test_nothing_is_kept_of_a_mask(stride):
     """For the way back: what was given, its gradients, and features at the points; no [R, P]."""
     truth, embeddings, features, ids = scene(stride=stride)
     judged = JudgedPoints.of(truth, SAMPLING)
-    kept = {}
+    kept = WeakSet()
 
     def keep(x):
-        storage = x.untyped_storage()
-        kept[storage.data_ptr()] = storage  # held, so that no other gets its place
-        return x
+        kept.add(one := Kept(x))
+        return one
 
-    with saved_tensors_hooks(keep, lambda x: x):
+    with saved_tensors_hooks(keep, lambda one: one.tensor):
         losses = judged.losses(embeddings, features, ids)
-    size = sum(storage.nbytes() for storage in kept.values())
+    storages = [one.tensor.untyped_storage() for one in kept]
+    size = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
     columns = min(features[0].numel(), len(judged.points))
     expected = 2 * embeddings.nbytes + 2 * 4 * CHANNELS * columns + judged.points.nbytes
     assert size <= 1.1 * expected < MASKS * len(judged.points), (size, expected)

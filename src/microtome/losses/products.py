@@ -67,7 +67,7 @@ class _Fused(torch.autograd.Function):
         return terms
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, asked: Tensor) -> tuple[Tensor, Tensor, None]:
         rows, columns, by_rows, by_columns = ctx.saved_tensors
         expected = asked.new_tensor(ctx.loss.weights)
