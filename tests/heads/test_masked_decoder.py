@@ -9,7 +9,7 @@ from microtome.heads.masked_decoder import MaskedDecoder
 from microtome.heads.pixel_decoder import DecodedPixels
 from microtome.structures import ImageList
 
-QUERIES, DIM = 12, 16
+QUERIES, DIM = 40, 16
 
 
 def decoded(shape):
