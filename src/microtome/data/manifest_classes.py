@@ -36,11 +36,9 @@ def named_classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
     default = tuple(f"class_{i}" for i in range(count))
     if len(problems) > before:
         return Classes(default)
-    things = _things(given.get("things"), names or default, problems)
+    things = _things(given, names or default, problems)
     table = Classes(tuple(names or default), things, tuple(map(tuple, colours)), ignore)
     try:
-        if not exclusive and things:
-            problems.append("things: objects of classes that overlap are not counted")
         if not exclusive:
             table = Classes.overlapping(table.names, table.colours, ignore)
         return table.checked()
@@ -49,14 +47,19 @@ def named_classes(given: Mapping[str, Any], problems: list[str]) -> Classes:
         return table
 
 
-def _things(given: Any, names: Sequence[str], problems: list[str]) -> tuple[bool, ...]:
+def _things(
+    given: Mapping[str, Any], names: Sequence[str], problems: list[str]
+) -> tuple[bool, ...]:
     """Of each class whether its objects are counted; nothing where nothing is said."""
-    if given is None:
+    counted: Any = given.get("things")
+    if counted is None:
         return ()
-    if not is_list(given, lambda name: name in names) or not given:
-        problems.append(f"things: expected some of the classes {list(names)}, got {given!r}")
+    if not is_list(counted, lambda name: name in names) or not counted:
+        problems.append(f"things: expected some of the classes {list(names)}, got {counted!r}")
         return ()
-    return tuple(name in given for name in names)
+    if given.get("exclusive") is False:
+        problems.append("things: objects of classes that overlap are not counted")
+    return tuple(name in counted for name in names)
 
 
 def with_categories(
