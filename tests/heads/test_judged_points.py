@@ -85,8 +85,9 @@ def test_nothing_is_kept_of_a_mask(stride):
     storages = [one.tensor.untyped_storage() for one in kept]
     size = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
     columns = min(features[0].numel(), len(judged.points))
-    expected = 2 * embeddings.nbytes + 2 * 4 * CHANNELS * columns + judged.points.nbytes
-    assert size <= 1.1 * expected < MASKS * len(judged.points), (size, expected)
+    expected = 2 * embeddings.nbytes + 2 * 4 * CHANNELS * columns
+    expected += features.nbytes + 4 * judged.points.nbytes  # for sampling in plain PyTorch
+    assert size <= expected < 4 * MASKS * len(judged.points), (size, expected)
     sum(losses).backward()
     assert embeddings.grad.ne(0).any() and features.grad.ne(0).any()
 
