@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from microtome.backbones.vit import ViT
 from microtome.backbones.vit_adapter import ViTAdapter
 from microtome.data.synthetic import SyntheticNuclei, SyntheticTissue
+from microtome.evaluation import InstanceEvaluator
 
 
 def plane():
@@ -109,3 +110,14 @@ def test_objects_of_eight_images_are_learnt():
     more = {"per_step": 4, "num_queries": 32, "hidden": 64}
     results, truths, _ = learnt(data, plane, "instance", 800, 3e-3, **more)
     assert coco_ap50(results, truths, data.classes) >= 0.95
+
+
+@pytest.mark.slow
+def test_objects_of_eight_volumes_are_learnt():
+    data = SyntheticNuclei(8, shape=(6, 24, 24))
+    more = {"per_step": 4, "num_queries": 32, "hidden": 64, "min_score": 0.05}
+    results, truths, _ = learnt(data, volume, "instance", 400, 3e-3, **more)
+    evaluator = InstanceEvaluator(data.classes)
+    evaluator.process(results, truths)
+    numbers = evaluator.evaluate()
+    assert numbers["coco_ap50"] >= 0.95, numbers
