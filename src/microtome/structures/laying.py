@@ -25,12 +25,12 @@ def lay_parts(parts: Iterable[tuple[Region, Tensor]], shape: Shape) -> tuple[Ten
         if inside.shape != extent(region):
             found = f"mask {count} is {tuple(inside.shape)}"
             raise ValueError(f"{found}, expected {extent(region)}")
-        room = (layer for layer in layers if not layer[region][inside].any())
+        room = (layer for layer in layers if not ((layer[region] > 0) & inside).any())
         layer = next(room, None)
         if layer is None:
             layer = torch.zeros(shape, dtype=torch.int32, device=inside.device)
             layers.append(layer)
-        layer[region][inside] = count
+        layer[region].masked_fill_(inside, count)
     return torch.stack(layers or [torch.zeros(shape, dtype=torch.int32)]), count
 
 

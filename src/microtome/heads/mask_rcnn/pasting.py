@@ -41,7 +41,7 @@ def pasted(
     for index, (region, inside) in enumerate(_inside(masks, boxes, shape, alignment)):
         if not inside.any():
             continue
-        layer = next((m for m in maps if not m[region][inside].any()), None)
+        layer = next((m for m in maps if not ((m[region] > 0) & inside).any()), None)
         if layer is None and len(maps) < layers:
             layer = torch.zeros_like(maps[0])
             maps.append(layer)
@@ -51,7 +51,7 @@ def pasted(
             if not inside.any():
                 continue
         kept.append(index)
-        layer[region][inside] = len(kept)
+        layer[region].masked_fill_(inside, len(kept))
     ids = torch.arange(1, len(kept) + 1, device=masks.device)
     return LabelLayers(torch.stack(maps), ids), kept
 
