@@ -71,6 +71,8 @@ def test_label_maps_of_any_format(maps, tmp_path, capsys):
         low, high = report["intervals"][key]
         assert low <= want[key] <= high
     assert report["pooled"]["coco_ap"] is None, "label maps have no scores"
+    assert report["means"]["sq"] == pytest.approx((5 / 7 + 1) / 2), "one of three has no sq"
+    assert f"mean of images {report['means']['pq']:.4f}" in text
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert [row["of"] for row in rows[:2]] == ["all", "object"]
     assert {row["image"]: row["pq"] for row in rows if row["of"] == "all"}["more/b"] == "1.0"

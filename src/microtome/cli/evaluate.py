@@ -144,6 +144,8 @@ def _report(findings: Findings, evaluator: DatasetEvaluator[Any], output: Path |
     for key in HEADLINES:
         low, high = findings.intervals.get(key, (math.nan, math.nan))
         if not math.isnan(low):
-            print(f"{key} {findings.pooled[key]:.4f}, 95 % within {low:.4f} and {high:.4f}")
+            within = f"95 % within {low:.4f} and {high:.4f}"
+            mean = findings.means.get(key, math.nan)
+            print(f"{key} {findings.pooled[key]:.4f}, {within}; mean of images {mean:.4f}")
     if output is not None:
         print(f"written: {output / 'index.html'}, metrics.json, metrics.csv")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from .evaluator import DatasetEvaluator
@@ -20,6 +22,7 @@ class Findings(NamedTuple):
         intervals: low and high, by the names of `pooled`.
         sizes: by size, of objects.
         images: by image.
+        means: over images, of each number those that have one.
         about: what was evaluated, plain data.
     """
 
@@ -27,6 +30,7 @@ class Findings(NamedTuple):
     intervals: Mapping[str, tuple[float, float]]
     sizes: Mapping[str, Numbers]
     images: Mapping[str, Numbers]
+    means: Numbers
     about: Mapping[str, Any]
 
     @classmethod
@@ -35,7 +39,8 @@ class Findings(NamedTuple):
     ) -> Findings:
         """All that an evaluator knows of the images it scored."""
         sizes: dict[str, dict[str, float]] = {}
-        more: dict[str, int | str] = {"images": len(evaluator.rows)}
+        images = dict(evaluator.rows)
+        more: dict[str, int | str] = {"images": len(images)}
         if isinstance(evaluator, InstanceEvaluator):
             sizes = evaluator.by_size()
             counts = [len(score.detections.scores) // 2 for score in evaluator.scores]
@@ -46,9 +51,20 @@ class Findings(NamedTuple):
             evaluator.evaluate(),
             evaluator.intervals(draws),
             sizes,
-            dict(evaluator.rows),
+            images,
+            means_of(images),
             {**about, **more},
         )
+
+
+def means_of(images: Mapping[str, Numbers]) -> dict[str, float]:
+    """Of each number the mean over the images that have one: every image counts the same."""
+    there: dict[str, list[float]] = {}
+    for numbers in images.values():
+        for key, value in numbers.items():
+            if not math.isnan(value):
+                there.setdefault(key, []).append(value)
+    return {key: fmean(values) for key, values in there.items()}
 
 
 def by_class(pooled: Numbers) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """What is written of an evaluation.
 
-OUTPUT/metrics.json   pooled numbers, their intervals, sizes, images, and what was evaluated
-       metrics.csv    a row for all images, for each class, each size and each image
+OUTPUT/metrics.json   pooled numbers, intervals, sizes, images, their means, and what was evaluated
+       metrics.csv    a row for all images, for each class, their mean, each size and each image
        index.html     the same to be read, with pictures of the best and the worst images
        pictures/      these
 """
@@ -45,6 +45,7 @@ def _write_csv(file: Path, findings: Findings) -> None:
     rows: list[dict[str, Any]] = []
     for of, of_class in by_class(findings.pooled).items():
         rows.append({"image": EVERYTHING, "of": of, **of_class})
+    rows.append({"image": "mean of images", "of": ALL, **findings.means})
     for size, of_size in findings.sizes.items():
         rows.append({"image": EVERYTHING, "of": f"size {size}", **of_size})
     for name, of_image in findings.images.items():

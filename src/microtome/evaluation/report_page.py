@@ -31,7 +31,7 @@ def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main:
         "<h2>All images</h2><p>In brackets the middle 95 % when images are drawn anew "
         "(bootstrap). A dash: there is no such number, such as COCO's AP of results without scores."
         "</p>",
-        _table(["", "", ""], ([k, _number(k, v), _between(findings, k)] for k, v in every.items())),
+        _table(["", "pooled", "", "mean of images"], _pooled(findings, every)),
         *_section("By class", classes),
         *_section("By size", findings.sizes),
     ]
@@ -43,6 +43,12 @@ def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main:
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Evaluation</title>'
         f"<style>{STYLE}</style><h1>Evaluation</h1>\n" + "\n".join(parts) + "\n</html>\n"
     )
+
+
+def _pooled(findings: Findings, every: Mapping[str, float]) -> Iterable[Sequence[str]]:
+    for key, value in every.items():
+        mean = findings.means.get(key, math.nan)
+        yield key, _number(key, value), _between(findings, key), _number(key, mean)
 
 
 def _section(title: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
