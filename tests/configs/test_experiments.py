@@ -245,6 +245,7 @@ HELD_OUT = {"ade20k": "val"}  # it is published without the masks of its test im
 HEAD = "model.segmenter.init_args.head"
 PARTNERS = {  # options that only go together
     "loss=bce": ["model/head=dense"],
+    "loss=bce_dice": ["model/head=dense"],
     "loss=ce": ["model/head=dense"],
     "loss=ce_dice": ["model/head=dense"],
     "loss=ce_dice_balanced": ["model/head=dense"],
