@@ -13,7 +13,8 @@ import pytest
 from microtome.cli import main
 from microtome.data import downloads
 from microtome.data.ade20k import read_ade20k
-from microtome.data.downloads import DATA_SETS, DataSet, DownloadError, Published, download
+from microtome.data.downloads import DownloadError, download
+from microtome.data.public_sets import DATA_SETS, DataSet, Published
 from real_layouts import write_ade20k
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from microtome.cli import main
-from microtome.data.report import Report, SplitReport, enough_queries
+from microtome.data.proposals import enough_queries
+from microtome.data.report import Report
+from microtome.data.split_report import SplitReport
 from microtome.training.queries import too_few_queries
 from microtome.training.run import run
 from small_runs import tiny_config

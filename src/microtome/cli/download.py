@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from ..data.downloads import DATA_SETS, DownloadError, download
+from ..data.downloads import DownloadError, download
+from ..data.public_sets import DATA_SETS
 from . import refuse
 
 DESCRIPTION = """Fetches a public data set from where it is published, goes on where an earlier

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from itertools import chain
-from math import prod
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from .datasets import SampleDataset
 from .examination import Finding, Findings, examine
 from .image_dataset import ImageDataset
 from .leakage import copies, ungrouped
-from .object_facts import summary
-from .report import Report, SplitReport
+from .report import Report
+from .split_report import split_report
 from .splits import leaks
 from .volume_dataset import VolumeDataset
 
@@ -69,7 +68,7 @@ def inspect(
     return Report(
         tuple(problems),
         (*ungrouped(records), *_doubts(found, classes)),
-        {split: _summary(findings, classes) for split, findings in found.items()},
+        {split: split_report(findings, classes) for split, findings in found.items()},
         classes.names,
         mean,
         std,
@@ -175,30 +174,3 @@ def _statistics(findings: Sequence[Finding]) -> tuple[tuple[float, ...], tuple[f
     mean = means.mean(0)
     std = np.sqrt(np.maximum(squares.mean(0) - mean**2, 0))
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _summary(findings: Sequence[Finding], classes: Classes) -> SplitReport:
-    infos = [f.info for f in findings if f.info is not None]
-    shapes = sorted((i.shape for i in infos), key=prod)
-    judged = (*range(classes.num_classes), classes.ignore_index)
-    objects = [f.objects for f in findings if f.objects is not None]
-    return SplitReport(
-        images=len(findings),
-        with_truth=sum(f.has_truth for f in findings),
-        smallest=shapes[0] if shapes else None,
-        largest=shapes[-1] if shapes else None,
-        spacings=tuple(dict.fromkeys(i.spacing for i in infos)),
-        pixels=tuple(sum(f.pixels.get(v, 0) for f in findings) for v in judged),
-        occurs=tuple(sum(f.pixels.get(v, 0) > 0 for f in findings) for v in judged),
-        among=_among(findings, judged),
-        objects=tuple(len(o.sizes) for o in objects),
-        crowd=max((o.crop.most for o in objects if o.crop is not None), default=None),
-        summary=summary(objects),
-    )
-
-
-def _among(findings: Sequence[Finding], values: Sequence[int]) -> tuple[int, ...]:
-    """For each class the judged pixels of the images that show it; the last of `values` is none."""
-    totals = [sum(f.pixels.get(v, 0) for v in values[:-1]) for f in findings]
-    shown = [[f.pixels.get(v, 0) > 0 for f in findings] for v in values]
-    return tuple(sum(t for t, s in zip(totals, row, strict=True) if s) for row in shown)

@@ -6,42 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..geometry import Shape, Spacing
-from .object_facts import ObjectSummary
 from .proposals import enough_detections, enough_queries, fitting_tile
+from .split_report import SplitReport
 
 SHOWN = 50  # problems in `text`; `as_dict` has them all
 LISTED = 30  # of more classes, `text` tells those that occur
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """The facts of one split.
-
-    Attributes:
-        images: how many there are.
-        with_truth: how many have a mask or label map.
-        smallest, largest: shapes, by number of pixels; None when nothing could be read.
-        spacings: the distinct spacings, None among them when some are unknown.
-        pixels: how many pixels each class has, the ignored ones last.
-        occurs: how many images each class occurs in, in the same order.
-        among: how many judged pixels those images have.
-        objects: how many objects each image with a label map has.
-        crowd: the most objects that one training crop can meet; None where that was not counted.
-        summary: of all objects; None where nothing says them.
-    """
-
-    images: int
-    with_truth: int
-    smallest: Shape | None
-    largest: Shape | None
-    spacings: tuple[Spacing | None, ...]
-    pixels: tuple[int, ...]
-    occurs: tuple[int, ...]
-    among: tuple[int, ...]
-    objects: tuple[int, ...]
-    crowd: int | None = None
-    summary: ObjectSummary | None = None
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,8 @@ more than pixels (palettes, inverted or turned images, zip members), are decoded
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
 from functools import partial
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from ...geometry import Region, Shape, extent
+from ...geometry import Region, extent
 from .damage import damage
 from .decoded import Raw, levels_of
-from .source import ImageReadError
 from .stored import Layout, PerProcess, Stored
 from .tiff import CHANNELS, DEPTH, TURN, check_series, names_of
+from .tiff_segments import Segments, check_segments, segment_shape
 from .tiff_spacing import channel_names, steps_of
 
 WHOLE = 64 << 20  # bytes of pixels, below which a file is decoded at once
-MAX_SEGMENT = 1 << 30  # bytes of one strip or tile
 _PAGES = ("YX", "YXS", "SYX")
 _SHOWN = (1, 2, 6)  # black is zero, RGB, YCbCr (which check_series lets through in JPEG only)
 
@@ -51,7 +47,7 @@ class TiffStack(Stored):
         names = names_of(page, channels, samples) if samples else channel_names(owner)
         dtype = np.dtype(series.dtype).newbyteorder("=")
         self._pixels = PerProcess(partial(_opened, file))
-        chunk = dict(zip("YX", _segment(page), strict=True))
+        chunk = dict(zip("YX", segment_shape(page), strict=True))
         self.layout = Layout(
             axes, kept_shape, dtype,
             tuple(chunk.get(letters[i], shape[i] if letters[i] == "S" else 1) for i in self._kept),
@@ -89,7 +85,7 @@ def open_tiff_stack(file: Path) -> TiffStack | None:
         if small or not plain:
             return None
         check_series(file, opened, series, sys.maxsize)
-        _check_segments(file, series)
+        check_segments(file, series)
         return TiffStack(file, series, opened)
 
 
@@ -102,78 +98,7 @@ class _Mapped(NamedTuple):
         return np.array(self.pixels[region])
 
 
-class _Segments(NamedTuple):
-    """Strips or tiles of many pages.
-
-    Attributes:
-        file: that holds them.
-        shape: of the series, in stored order.
-        rows: which of its axes is y.
-        page: the key frame; it decodes the segments of all pages.
-        places: offset and length of each segment of each page.
-    """
-
-    file: Path
-    shape: Shape
-    rows: int
-    page: Any
-    places: list[tuple[tuple[int, ...], tuple[int, ...]]]
-
-    def read(self, region: Region) -> Raw:
-        out: Raw = np.empty(extent(region), self.page.dtype)
-        pages = region[: self._first]
-        handle = os.open(self.file, os.O_RDONLY)
-        try:
-            for place in product(*(range(part.start, part.stop) for part in pages)):
-                number = int(np.ravel_multi_index(place, self.shape[: len(pages)])) if place else 0
-                here = tuple(n - part.start for n, part in zip(place, pages, strict=True))
-                self._read_page(handle, number, region[len(pages) :], out[here])
-        finally:
-            os.close(handle)
-        return out
-
-    @property
-    def _planar(self) -> bool:
-        return bool(self.page.axes[0] == "S")
-
-    @property
-    def _first(self) -> int:
-        """Where the axes of a page begin."""
-        return self.rows - self._planar
-
-    def _read_page(self, handle: int, number: int, region: Region, out: Raw) -> None:
-        """Fill `out` [S, y, x] or [y, x, S] with a region of one page."""
-        page, (offsets, lengths) = self.page, self.places[number]
-        one = slice(0, 1)
-        planes, rows, columns, samples = (*region, one) if self._planar else (one, *region, one)[:4]
-        target = out.reshape(extent((planes, rows, columns, samples)))
-        for index in self._touched(planes, rows, columns):
-            data = os.pread(handle, lengths[index], offsets[index])
-            pixels, (plane, _, y, x, _), (_, height, width, _) = page.decode(
-                data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
-            )
-            y0, y1 = max(rows.start, y), min(rows.stop, y + height)
-            x0, x1 = max(columns.start, x), min(columns.stop, x + width)
-            target[
-                plane - planes.start,
-                y0 - rows.start : y1 - rows.start,
-                x0 - columns.start : x1 - columns.start,
-            ] = pixels[0, y0 - y : y1 - y, x0 - x : x1 - x, samples]
-
-    def _touched(self, planes: slice, rows: slice, columns: slice) -> Iterator[int]:
-        """The numbers of the segments that hold pixels of a region."""
-        page = self.page
-        height, width = _segment(page)
-        down, across = -(-page.imagelength // height), -(-page.imagewidth // width)
-        if any(part.start >= part.stop for part in (planes, rows, columns)):
-            return
-        for plane in range(planes.start, planes.stop):
-            for down_to in range(rows.start // height, (rows.stop - 1) // height + 1):
-                for right in range(columns.start // width, (columns.stop - 1) // width + 1):
-                    yield (plane * down + down_to) * across + right
-
-
-def _opened(file: Path) -> _Mapped | _Segments:
+def _opened(file: Path) -> _Mapped | Segments:
     """The way to the pixels, in this process; nothing of it moves a file position."""
     with tifffile.TiffFile(file) as opened:
         series = opened.series[0]
@@ -184,23 +109,7 @@ def _opened(file: Path) -> _Mapped | _Segments:
         places = [(tuple(part.dataoffsets), tuple(part.databytecounts)) for part in series]
         page.decode  # noqa: B018  made while the file is open, as it reads tags
         rows = series.get_axes(squeeze=False).index("Y")
-        return _Segments(file, shape, rows, page, places)
-
-
-def _check_segments(file: Path, series: Any) -> None:
-    """Refuse strips or tiles that are too large to be decoded one by one."""
-    claimed = prod(_segment(series.keyframe)) * series.dtype.itemsize
-    if series.dataoffset is None and claimed > MAX_SEGMENT:
-        raise ImageReadError(
-            file, f"claims strips of {claimed:,} bytes; save it in tiles or smaller strips"
-        )
-
-
-def _segment(page: Any) -> tuple[int, int]:
-    """Height and width of a strip or tile."""
-    if page.is_tiled:
-        return page.tilelength, page.tilewidth
-    return page.rowsperstrip, page.imagewidth
+        return Segments(file, shape, rows, page, places)
 
 
 def _letter(axis: str) -> str:
