@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,19 +11,19 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from ..structures import Classes, DataSample
+from ..structures import DataSample
 from .aiming import Aim
 from .crops import RandomCrop, Resize
-from .crowding import Window, seen_at_once
+from .crowding import seen_at_once
 from .datasets import SampleDataset, Transform
 from .image_dataset import ImageDataset
-from .inspection import Report, inspect
+from .known_splits import KnownSplits
 from .manifest import located, parse_manifest, read_manifest, write_manifest
 from .records import Catalogue
 from .sampling import DrawSampler, ResumableLoader
 
 
-class DataModule(L.LightningDataModule):
+class DataModule(KnownSplits, L.LightningDataModule):
     """Any data sets, cropped, transformed and batched.
 
     Args:
@@ -81,15 +81,8 @@ class DataModule(L.LightningDataModule):
         self.batch_size: int | Literal["auto"] = batch_size
         self.workers, self.seed = workers, seed
         self.crops = crops_per_image * len(train)
-        self._seen: Window | None = None  # pixels of the files that a crop shows
         if crop is not None and resize is None:
             self._seen = seen_at_once(crop, min(scales or [1.0]))
-        self._report: Report | None = None
-
-    @property
-    def classes(self) -> Classes:
-        """The class table of the training data."""
-        return self.splits["train"].classes
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled crops; the last incomplete batch waits for another epoch's order."""
@@ -129,41 +122,6 @@ class DataModule(L.LightningDataModule):
         if self.trainer is None or not self.trainer.training:
             return batch
         return [sample.to(device, non_blocking=True) for sample in batch]
-
-    def inspect(self, progress: Callable[[int, int], None] | None = None) -> Report:
-        """Open every file once; the report is kept."""
-        if self._report is None:
-            self._report = inspect(self.splits, self.classes, progress=progress, crop=self._seen)
-        return self._report
-
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of the training images, per channel, in unit range."""
-        report = self.inspect()
-        return report.mean, report.std
-
-    def frequencies(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Pixels of each class in the training images; judged pixels of the images that show it."""
-        train = self.inspect().splits["train"]
-        return train.pixels[:-1], train.among[:-1]
-
-    def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data it saw, as plain values."""
-        return self.inspect().facts()
-
-    def in_words(self) -> str:
-        """How many images there are, and of which classes."""
-        counts = ", ".join(f"{len(data)} {name}" for name, data in self.splits.items())
-        return f"{counts} images; classes: {', '.join(self.classes.names)}"
-
-    def usage(self) -> dict[str, Any]:
-        """How images are read, which a model must know to read others alike."""
-        spacings = {spacing for s in self.inspect().splits.values() for spacing in s.spacings}
-        return {"spacing": spacings.pop()} if len(spacings) == 1 else {}
-
-    def changing(self) -> list[str]:
-        """What makes training samples differ from epoch to epoch, by name."""
-        steps = self.splits["train"].transforms
-        return [type(step).__name__ for step in steps if not getattr(step, "steady", False)]
 
     def located(self, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments this was made with, their paths such that they hold from any folder."""
