@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..geometry import Shape, Spacing
 from ..layers import resize_maps
-from ..structures import Boxes, Segmentation
+from ..structures import Boxes, DataSample, Segmentation
 from ..structures.nearest import nearest
 
 
@@ -39,6 +39,16 @@ class Resize(NamedTuple):
         """*S of an image that has the shape `have`; rounded down, as torchvision does."""
         factor = min(self.shortest / min(have), self.longest / max(have))
         return tuple(max(1, floor(size * factor)) for size in have)
+
+
+def resized(sample: DataSample, shape: Shape) -> DataSample:
+    """Image, truth and spacing of a sample that is made as large as `shape`."""
+    return replace(
+        sample,
+        image=resized_image(sample.image, shape),
+        truth=None if sample.truth is None else resized_truth(sample.truth, shape),
+        spacing=scaled(sample.spacing, sample.shape, shape),
+    )
 
 
 def resized_image(image: Tensor, shape: Shape) -> Tensor:

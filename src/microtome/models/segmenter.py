@@ -7,33 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..backbones import Backbone
-from ..blueprint import Part, build
 from ..heads import Head, Targets
 from ..inference import Predicts, predict, predict_resized
 from ..inference.augmentation import Ways, averaged
+from ..inference.predict import Progress
 from ..losses import weighted_sum
 from ..necks import Neck
 from ..structures import Classes, DataSample, ImageList, Pyramid, PyramidSpec, Segmentation
-from .card import Facts, model_card
+from .card import Facts
 from .evaluating import evaluating
 from .normalising import Kind, Normaliser, check_samples
-from .resize import Resize, resized_image, resized_truth, restored, scaled
-from .saving import first_names, read_folder, write_folder
+from .resize import Resize, resized, restored
+from .savable import Savable
 from .usage import Image, Usage
 
 MakeNeck = Callable[[PyramidSpec], Neck]
 MakeHead = Callable[[PyramidSpec, Classes], Head[Any]]
-Progress = Callable[[int, int], None]
 
 
-class Segmenter(Part):
+class Segmenter(Savable):
     """An image model from finished backbone and makers of neck and head.
 
     A maker is a class, or a partial of it, that is called with what the parts before it promise, so
@@ -49,9 +47,6 @@ class Segmenter(Part):
             training set's, given by `set_statistics` and saved with the weights.
         resize: makes every image or tile that large before anything looks at it; results come back
             at the size it had.
-
-    Attributes:
-        usage: how `predict` reads and tiles images unless told otherwise.
     """
 
     def __init__(
@@ -68,11 +63,9 @@ class Segmenter(Part):
         self.neck = None if neck is None else neck(backbone.spec)
         self.spec = backbone.spec if self.neck is None else self.neck.spec
         self.head = head(self.spec, classes)
-        published, in_channels = backbone.normalisation, backbone.in_channels
-        self.normaliser = Normaliser(normalisation, published, in_channels)
+        self.normaliser = Normaliser(normalisation, backbone.normalisation, backbone.in_channels)
         self.resize = None if resize is None else resize.checked()
-        usual = {1: "grey", 3: "rgb"}.get(in_channels, "as_is")
-        self.usage = Usage.of({"channels": usual})
+        self.usage = Usage.usual(backbone.in_channels)
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -100,21 +93,16 @@ class Segmenter(Part):
         on images whose white was only measured, and for missing statistics of the data set.
         """
         check_samples(samples, self.backbone.in_channels, self.spec.spatial_dims)
-        tensors, spacing = self.normaliser(samples), [s.spacing for s in samples]
-        truths = [s.truth for s in samples if s.truth is not None]
-        have = [s.shape for s in samples]
+        pairs = zip(samples, self.normaliser(samples), strict=True)
+        ready = [replace(s, image=image) for s, image in pairs]
         if self.resize is not None:
-            want = [self.resize.shape(shape) for shape in have]
-            tensors = [resized_image(x, shape) for x, shape in zip(tensors, want, strict=True)]
-            spacing = [scaled(*each) for each in zip(spacing, have, want, strict=True)]
-            truths = [
-                resized_truth(s.truth, shape)
-                for s, shape in zip(samples, want, strict=True)
-                if s.truth is not None
-            ]
+            ready = [resized(s, self.resize.shape(s.shape)) for s in ready]
+        tensors, spacing = [s.image for s in ready], [s.spacing for s in ready]
         images = ImageList.pad(tensors, self.spec.multiple, spacing)
         if self.resize is not None:
+            have = [s.shape for s in samples]
             images = replace(images, sources=torch.tensor(have, device=images.shapes.device))
+        truths = [s.truth for s in ready if s.truth is not None]
         if len(truths) < len(samples):
             return images, None
         return images, [t.pad(images.canvas, self.classes.ignore_index) for t in truths]
@@ -196,58 +184,8 @@ class Segmenter(Part):
         """
         return averaged(self, tta, scored=self.head.scored)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write model.safetensors, config.json, a sealed manifest and a model card."""
-        config = {"blueprint": self.blueprint, "usage": self.usage._asdict()}
-        write_folder(self, Path(folder), config, model_card(self._facts()))
-
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, trusted: tuple[str, ...] = ("microtome.",)
-    ) -> Segmenter:
-        """Read what `save_pretrained` wrote, in eval mode.
-
-        Args:
-            folder: a local folder, or `hf-hub:owner/name[@revision]`, for which the network or the
-                Hugging Face cache is used.
-            trusted: prefixes of class paths that config.json may name.
-
-        Raises FileNotFoundError, CorruptFileError for damaged files, PermissionError for classes
-        outside `trusted`, and ValueError for anything else that is not such a model.
-        """
-        config, state = read_folder(folder)
-        return cls.restored(config["blueprint"], state, config["usage"], trusted)
-
-    @classmethod
-    def restored(
-        cls,
-        blueprint: dict[str, Any],
-        state: Mapping[str, Tensor],
-        usage: dict[str, Any],
-        trusted: tuple[str, ...] = ("microtome.",),
-        more: Callable[[Segmenter], Mapping[str, Tensor]] = lambda model: {},
-    ) -> Segmenter:
-        """Build from plain data and weights, in eval mode; nothing is downloaded.
-
-        `more` is called with the model that was built, for weights that are not in `state`.
-
-        Raises PermissionError for classes outside `trusted`, and ValueError when blueprint and
-        weights are not of one segmenter.
-        """
-        model = build(blueprint, trusted)
-        if not isinstance(model, cls):
-            raise ValueError(
-                f"the blueprint is of a {type(model).__name__}, not of a {cls.__name__}"
-            )
-        try:
-            aliases = {n: state[first] for n, first in first_names(model).items() if first in state}
-            model.load_state_dict({**aliases, **state, **more(model)})
-        except RuntimeError as error:
-            raise ValueError(f"weights and blueprint do not fit each other: {error}") from error
-        model.usage = Usage.of(usage)
-        return model.eval()
-
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
+        """What its model card tells."""
         return Facts(
             classes=self.classes,
             backbone=type(self.backbone).__name__,

@@ -40,6 +40,11 @@ class Usage(NamedTuple):
         """Make one from plain data, leaving out what this version does not know."""
         return cls(**{k: v for k, v in facts.items() if k in cls._fields})
 
+    @classmethod
+    def usual(cls, in_channels: int) -> Usage:
+        """What a backbone of so many channels suggests, until training says more."""
+        return cls.of({"channels": {1: "grey", 3: "rgb"}.get(in_channels, "as_is")})
+
     def open(self, image: Image, spatial_dims: int, spacing: Sequence[float] | None) -> Source:
         """Make a source of a file or an array.
 
