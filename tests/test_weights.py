@@ -47,7 +47,17 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 and then nothing",
+        b"\xff" * 64,
+        b"hello",
+        b"version https://git-lfs",
+        b"\x80\x02h\x05",
+    ],
+)
 def test_damaged_files_are_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):

@@ -99,15 +99,21 @@ def test_every_published_layout_is_read(name, tmp_path):
     assert ours.origin["licence"] == entries()[name].licence
 
 
-@pytest.mark.parametrize("change", ["more", "less"])
+@pytest.mark.parametrize("change", ["more", "less", "another shape"])
 def test_a_file_must_fit_in_both_directions(change, tmp_path):
     state = FoundationViT("uni", options=SMALL).vit.state_dict()
     if change == "more":
         state["blocks.2.norm1.weight"] = torch.ones(48)
+    elif change == "another shape":
+        state["norm.weight"] = torch.ones(50)
     else:
         del state["blocks.1.norm1.weight"]
     torch.save(state, tmp_path / "x.pth")
-    told = {"more": "more than .* has; .*1 unused: blocks.2", "less": "1 missing: blocks.1.norm1"}
+    told = {
+        "more": r"x\.pth: more than .* has; .*1 unused: blocks.2",
+        "less": r"x\.pth: not weights of vit_large_patch16_224; .*1 missing: blocks.1.norm1",
+        "another shape": r"x\.pth: not .*1 mismatched: norm.weight \[50\] for \[48\]",
+    }
     with pytest.raises(ValueError, match=told[change]):
         FoundationViT("uni", str(tmp_path / "x.pth"), options=SMALL)
 

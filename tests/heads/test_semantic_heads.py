@@ -138,6 +138,9 @@ def test_every_preset_of_losses_takes_a_step(preset):
         totals[-1].backward()
         optimiser.step()
     assert totals[1] < totals[0]
+    nothing = [Segmentation(torch.full((16, 16), head.classes.ignore_index))]
+    losses = head.losses(head(maps, images), nothing)
+    assert all(value.item() == 0 and value.requires_grad for value in losses.values())
 
 
 def test_a_config_says_the_losses_of_any_semantic_head_and_a_blueprint_repeats_it():

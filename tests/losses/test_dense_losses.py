@@ -227,6 +227,20 @@ def test_nothing_to_judge_is_a_zero_with_a_gradient(loss, dims):
     assert value.item() == 0 and logits.grad.eq(0).all()
 
 
+@pytest.mark.parametrize("loss", [dice, iou, tversky, partial(tversky, alpha=0.0)])
+@pytest.mark.parametrize("kinds", [[], [1]])
+def test_nothing_is_divided_by_nothing_without_smoothing(loss, kinds):
+    """Of classes that do not occur, truth and, where all is ignored, prediction are nothing."""
+    logits, truth = batch(2)
+    logits.requires_grad_()
+    truth = truth.where(torch.isin(truth, torch.tensor(kinds)), IGNORED)
+    value = loss(logits, truth, IGNORED, smooth=0.0)
+    value.backward()
+    assert logits.grad.isfinite().all() and logits.grad.any().item() == bool(kinds)
+    smoothed = loss(logits, truth, IGNORED)
+    torch.testing.assert_close(value, smoothed, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", WEIGHING_CLASSES)
 def test_only_classes_of_weight_zero_is_a_zero_too(name):
     logits, truth = batch(2)

@@ -112,7 +112,8 @@ def test_what_is_missing_is_told_exactly(checkpoint, encoder, tmp_path, capsys):
     other.write_bytes(b"another")
     with pytest.raises(FileNotFoundError) as told:
         load_segmenter(checkpoint)
-    for word in ("test_resnet", mark, str(encoder), "MICROTOME_WEIGHTS", str(other)):
+    other_one = f"others by their sha256: {other}"
+    for word in ("test_resnet", mark, str(encoder), "MICROTOME_WEIGHTS", other_one, "--weights"):
         assert word in str(told.value)
     for verb in (["validate"], ["predict", "--input", str(tmp_path), "--output", "o"]):
         assert main([*verb, "--ckpt_path", str(checkpoint)]) == 2

@@ -111,7 +111,12 @@ class Published(NamedTuple):
         state = _with_stem(self._read(outline), first_convolutions(outline), in_channels)
         own = {_flat(plain): key for plain, key in plain_names(model.state_dict()).items()}
         named = {own.get(_flat(k), k): v for k, v in state.items()}
-        report = load_weights(model, named, at_least=1.0, only=own.values())
+        try:
+            report = load_weights(model, named, at_least=1.0, only=own.values())
+        except ValueError as error:
+            raise ValueError(
+                f"{self.weights}: not weights of {self.architecture}; {error}"
+            ) from error
         if self.convert and report.unused:
             raise ValueError(f"{self.weights}: more than {self.architecture} has; {report}")
         log.info("%s: %s", self.weights, report)

@@ -33,13 +33,13 @@ class _Masses(NamedTuple):
 def dice(logits: Tensor, classes: Tensor, ignore_index: int, *, smooth: float = SMOOTH) -> Tensor:
     """Soft multi-class Dice loss, 1 - 2|P∩T| / (|P| + |T|) (Milletari et al., 2016)."""
     shared, predicted, true = masses = _masses(logits, classes, ignore_index)
-    return _mean(1 - (2 * shared + smooth) / (predicted + true + smooth), masses)
+    return _mean(2 * shared + smooth, predicted + true + smooth, masses)
 
 
 def iou(logits: Tensor, classes: Tensor, ignore_index: int, *, smooth: float = SMOOTH) -> Tensor:
     """Soft intersection over union, 1 - |P∩T| / |P∪T| (Rahman & Wang, 2016)."""
     shared, predicted, true = masses = _masses(logits, classes, ignore_index)
-    return _mean(1 - (shared + smooth) / (predicted + true - shared + smooth), masses)
+    return _mean(shared + smooth, predicted + true - shared + smooth, masses)
 
 
 def tversky(
@@ -57,7 +57,7 @@ def tversky(
     """
     shared, predicted, true = masses = _masses(logits, classes, ignore_index)
     wrong = alpha * (predicted - shared) + beta * (true - shared)
-    return _mean(1 - (shared + smooth) / (shared + wrong + smooth), masses)
+    return _mean(shared + smooth, shared + wrong + smooth, masses)
 
 
 def lovasz(logits: Tensor, classes: Tensor, ignore_index: int) -> Tensor:
@@ -84,8 +84,10 @@ def _masses(logits: Tensor, classes: Tensor, ignore_index: int) -> _Masses:
     return _Masses((probs * truth).sum(axes), probs.sum(axes), truth.sum(axes).float())
 
 
-def _mean(losses: Tensor, masses: _Masses) -> Tensor:
+def _mean(shared: Tensor, whole: Tensor, masses: _Masses) -> Tensor:
+    """The mean of 1 - shared / whole over classes that occur; the others' may be 0 / 0."""
     present = masses.true > 0
+    losses = 1 - shared / whole.clamp(min=torch.finfo().tiny)
     return (losses * present).sum() / present.sum().clamp(min=1)
 
 

@@ -85,10 +85,11 @@ def find(part: Frozen, near: Sequence[Path] = ()) -> Path:
             return path
         others.append(str(path))
     folders = [*map(str, near), f"the folders in ${FOLDERS}", f"the cache {HF_HUB_CACHE}"]
-    told = f"; another file of its name: {', '.join(others)}" if others else ""
+    told = f"; others by their sha256: {', '.join(others)}" if others else ""
     raise FileNotFoundError(
         f"the frozen weights of {part.name} are missing: a file of sha256 {part.sha256}. Looked "
         f"for as {part.path}, and by the name {Path(part.path).name} in {', '.join(folders)}{told}"
+        ". Put it into one of these, or say where it is (predict, evaluate, export: --weights)"
     )
 
 

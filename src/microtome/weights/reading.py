@@ -16,6 +16,7 @@ State = dict[str, Tensor]
 
 _NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth", "pytorch_model.pth")
 _NESTS = ("state_dict", "model_state_dict", "model", "teacher", "student")
+_TORCH = (b"PK", b"\x80")  # an archive; before torch 1.6, a pickle
 _PREFIXES = ("module.", "_orig_mod.")  # left by DistributedDataParallel and torch.compile
 
 
@@ -44,6 +45,10 @@ def read_torch(file: Path) -> dict[str, Any]:
 
     Raises ValueError for anything else.
     """
+    with file.open("rb") as opened:
+        start = opened.read(40)
+    if not start.startswith(_TORCH):  # torch takes any byte for the first of a pickle
+        raise ValueError(f"{file}: not a torch file: it begins with {start!r}")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -51,7 +56,7 @@ def read_torch(file: Path) -> dict[str, Any]:
             f"{file}: refused, because it is not a torch file of tensors and plain data only, and "
             "reading anything else could run code; convert it to safetensors where you trust it"
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError) as error:
         raise ValueError(f"{file}: not a readable torch file ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected tensors by name, got {type(content).__name__}")
