@@ -12,6 +12,7 @@ from microtome.cli import main
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "fine_tune.md"
 TRANSFORMER = {  # where it stands, by the word that chooses the backbone
     "model/backbone=foundation": "",
+    "model/backbone=foundation_remembered": ".backbone.init_args.vit.init_args",
     "model/backbone=cnn_adapter_foundation": ".vit.init_args.vit.init_args",
     "model/backbone=transformer_adapter_foundation": ".vit.init_args.vit.init_args",
 }
@@ -35,7 +36,7 @@ def ways():
     """The first column of the table whose head is `MORE`."""
     table = PAGE.read_text().partition("| `MORE` |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (?:`(.+?)`|\(nothing\)) \|", table, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 10
     return rows
 
 
