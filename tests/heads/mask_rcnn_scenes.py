@@ -1,23 +1,15 @@
 """What tests of Mask R-CNN share: small pyramids, and images of cubes."""
 
+import mask_heads
 import torch
+from mask_heads import CLASSES, batch
 
 from microtome.heads.mask_rcnn import MaskRCNN
-from microtome.structures import (
-    Boxes,
-    Classes,
-    ImageList,
-    Instances,
-    LabelLayers,
-    PyramidSpec,
-    Segmentation,
-)
+from microtome.structures import Boxes, Instances, LabelLayers, Segmentation
 
-CLASSES = Classes(("background", "gland", "nucleus"))
 SMALL = {"hidden": 32, "mask_channels": 8, "mask_layers": 1, "box_cells": 3, "mask_cells": 4}
-PLANE = PyramidSpec((16, 16), ((4.0, 4.0), (8.0, 8.0)), (8, 8))
-VOLUME = PyramidSpec((16, 16), ((1.0, 2.0, 2.0), (2.0, 4.0, 4.0)), (2, 4, 4))
-PATCH14 = PyramidSpec((16, 16), ((3.5, 3.5), (14.0, 14.0)), (14, 14))
+PLANE, VOLUME = (s._replace(channels=(16, 16)) for s in (mask_heads.PLANE, mask_heads.VOLUME))
+PATCH14 = PLANE._replace(strides=((3.5, 3.5), (14.0, 14.0)), multiple=(14, 14))
 
 
 def objects_of(ids, labels=None, boxes=False):
@@ -41,10 +33,4 @@ def setting(spec, **options):
     """A head, one batch of maps, and its images."""
     torch.manual_seed(0)
     head = MaskRCNN(spec, CLASSES, **SMALL, **options)
-    canvas = [8 * m for m in spec.multiple]
-    images = ImageList.pad([torch.zeros(1, *canvas)] * 2, spec.multiple)
-    maps = [
-        torch.randn(2, c, *(int(n / s) for n, s in zip(canvas, strides, strict=True)))
-        for c, strides in zip(spec.channels, spec.strides, strict=True)
-    ]
-    return head, tuple(maps), images
+    return head, *batch(spec)

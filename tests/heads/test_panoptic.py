@@ -4,24 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mask_heads import PLANE, VOLUME, batch
 from torch.nn import functional as F
 from transformers import Mask2FormerImageProcessor
 
 from microtome.heads.mask2former import Mask2Former
 from microtome.heads.mask_classification import MaskPrediction
 from microtome.heads.mask_targets import MaskTargets
-from microtome.structures import (
-    Classes,
-    ImageList,
-    Instances,
-    LabelLayers,
-    PyramidSpec,
-    Segmentation,
-)
+from microtome.structures import Classes, ImageList, Instances, LabelLayers, Segmentation
 
 CLASSES = Classes(("glass", "stroma", "nucleus", "gland"), things=(False, False, True, True))
-PLANE = PyramidSpec((8, 16), ((4.0, 4.0), (8.0, 8.0)), (8, 8))
-VOLUME = PyramidSpec((8, 16), ((1.0, 2.0, 2.0), (2.0, 4.0, 4.0)), (2, 4, 4))
 SMALL = {"num_queries": 8, "hidden": 32, "encoder_layers": 1, "decoder_layers": 3, "num_heads": 4}
 
 
@@ -172,17 +164,12 @@ def test_objects_of_classes_that_are_no_things_are_regions():
 @pytest.mark.parametrize("spec", [PLANE, VOLUME])
 def test_it_trains_and_decodes(spec):
     one = head(spec, min_score=0.0).train()
-    canvas = [8 * m for m in spec.multiple]
-    images = ImageList(torch.zeros(2, 1, *canvas), torch.tensor([canvas] * 2))
-    maps = tuple(
-        torch.randn(2, c, *(int(n / s) for n, s in zip(canvas, strides, strict=True)))
-        for c, strides in zip(spec.channels, spec.strides, strict=True)
-    )
+    maps, images = batch(spec)
     prediction = one(maps, images)
-    losses = one.losses(prediction, [truth(canvas)] * 2)
+    losses = one.losses(prediction, [truth(images.canvas)] * 2)
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in one.parameters())
     for found in one.decode(prediction, images):
-        assert list(found.classes.shape) == canvas and not one.scored
+        assert found.classes.shape == images.canvas and not one.scored
         counted = found.instances.masks.maps[0] > 0
         assert found.classes[counted].ge(2).all()
