@@ -12,8 +12,10 @@ from microtome.cli import main
 from microtome.cli.compose import PACKAGED, compose
 from microtome.cli.conversion.made import OldConfigError
 from microtome.cli.conversion.old_keys import OldKeys
-from microtome.cli.conversion.pfm import GROUPS, KNOWN, LOSSES, convert
+from microtome.cli.conversion.pfm import GROUPS, KNOWN, convert
 from microtome.cli.conversion.pfm_model import MODES
+from microtome.cli.conversion.pfm_schedule import RULES
+from microtome.cli.conversion.pfm_training import LOSSES
 
 EXAMPLE = Path(__file__).with_name("pfm_config.yaml")
 BACKBONE = "model.segmenter.init_args.backbone.init_args"
@@ -216,6 +218,67 @@ def test_the_step_schedule_and_numbers_that_yaml_takes_for_words(old, tmp_path):
     told = config["model"]["scheduler"]["init_args"]
     assert told == {"warmup": 0.0, "every": 0.3, "gamma": 0.5}
     assert config["model"]["optimizer"]["init_args"]["lr"] == 0.001
+
+
+SCHEDULES = {  # what the old code takes, 100 epochs from 0.001 on
+    "polynomial": ({"power": 0.8, "warmup_epochs": 5}, {"power": 0.8, "warmup": 0.05}),
+    "multistep": ({"milestones": [60, 80, 120], "gamma": 0.5}, {"at": [0.6, 0.8], "gamma": 0.5}),
+    "exponential": ({"gamma": 0.95}, {"final": pytest.approx(0.95**100)}),
+    "reduce_on_plateau": ({"factor": 0.5, "patience": 10}, {"gamma": 0.5, "patience": 10}),
+    "one_cycle": (
+        {"max_lr": 0.1, "pct_start": 0.2, "div_factor": 25.0, "final_div_factor": 1e4},
+        {"warmup": 0.2, "start": 0.04, "final": 1e-4},
+    ),
+    "cyclic": (
+        {"base_lr": 0.001, "max_lr": 0.005, "step_size_up": 10, "mode": "triangular2"},
+        {"low": pytest.approx(0.2), "period": 0.2, "shrink": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_schedules_that_its_code_has_are_carried_over(old, tmp_path, kind):
+    given, wanted = SCHEDULES[kind]
+    made = convert(changed(old, training__scheduler={"type": kind, **given}))
+    config = composed(made, tmp_path)
+    told = config["model"]["scheduler"]["init_args"]
+    assert {key: told[key] for key in wanted} == wanted
+    assert made.groups["scheduler"] == RULES[kind][0]
+    assert config["model"]["optimizer"]["init_args"]["lr"] == given.get("max_lr", 0.001)
+    assert (PACKAGED / "scheduler" / f"{made.groups['scheduler']}.yaml").is_file()
+
+
+def test_keys_of_other_schedules_are_listed_and_impossible_ones_refused(old):
+    scheduler = {"type": "cyclic", "mode": "exp_range", "step_size_up": 50, "T_max": 9, "power": 1}
+    with pytest.raises(OldConfigError, match="cannot be converted") as refused:
+        convert(changed(old, training__scheduler=scheduler))
+    assert "mode: expected one of triangular, triangular2, got 'exp_range'" in str(refused.value)
+    assert "step_size_up: expected fewer epochs than training.epochs, 100" in str(refused.value)
+    scheduler |= {"mode": "triangular", "step_size_up": 5}
+    left = convert(changed(old, training__scheduler=scheduler)).left
+    assert left["training.scheduler.power"] == "cyclic has no such thing"
+    assert "where the run does" in left["training.scheduler.T_max"]
+
+
+def test_settings_of_losses_and_optimisers_are_carried_over(old, tmp_path):
+    given = changed(
+        old,
+        training__loss={"type": "ohem", "ohem_thresh": 0.5, "ohem_min_kept": 9, "dice_smooth": 1},
+        training__optimizer={"type": "Adam", "betas": [0.8, 0.99], "eps": 1e-6, "nesterov": True},
+    )
+    made = convert(given)
+    config = composed(made, tmp_path)
+    head = config["model"]["segmenter"]["init_args"]["head"]["init_args"]
+    assert head["options"] == {"ohem": {"fraction": 0.5, "least": 9}}
+    steps = config["model"]["optimizer"]["init_args"]
+    assert (steps["betas"], steps["eps"], steps["weight_decay"]) == ([0.8, 0.99], 1e-6, 1e-4)
+    assert made.left["training.optimizer.nesterov"] == "only SGD has it"
+    assert made.left["training.loss.dice_smooth"] == "of dice only, not of ohem"
+    weighed = changed(old, training__loss={"type": "ce", "class_weights": [1, 2, 3]})
+    head = composed(convert(weighed), tmp_path)["model"]["segmenter"]["init_args"]["head"]
+    assert head["init_args"]["class_weights"] == [1, 2, 3]
+    with pytest.raises(OldConfigError, match=r"weight_decay: 0.0001 and .*weight_decay: 0.01 diff"):
+        convert(changed(old, training__optimizer__weight_decay=0.01))
 
 
 def test_what_an_old_file_does_not_say_is_as_microtome_has_it(old, tmp_path):

@@ -13,10 +13,10 @@ from typing import Any
 from ..compose import ComposeError
 from ..words import trainer_of
 from .made import Converted, OldConfigError
-from .old_keys import Check, OldKeys, number, one_of, optional, switch, text, whole
+from .old_keys import Check, OldKeys, number, optional, switch, text, whole
 from .pfm_model import MODEL_KEYS, convert_model
-
-OPTIMIZER, SCHEDULER = "model.optimizer.init_args", "model.scheduler.init_args"
+from .pfm_schedule import RATE, SCHEDULE_KEYS, convert_schedule
+from .pfm_training import TRAINING_KEYS, convert_loss, convert_optimizer
 
 KEPT: Mapping[str, tuple[Check, str]] = {
     "dataset.json_file": (text, "data.init_args.manifest"),
@@ -24,8 +24,7 @@ KEPT: Mapping[str, tuple[Check, str]] = {
     "system.seed": (whole(0), "seed"),
     "training.batch_size": (whole(1), "data.init_args.batch_size"),
     "training.epochs": (whole(1), "trainer.max_epochs"),
-    "training.learning_rate": (number, f"{OPTIMIZER}.lr"),
-    "training.weight_decay": (number, f"{OPTIMIZER}.weight_decay"),
+    "training.learning_rate": (number, RATE),
     "training.accumulate_grad_batches": (whole(1), "trainer.accumulate_grad_batches"),
     "training.clip_grad_norm": (optional(number), "trainer.gradient_clip_val"),
     "validation.eval_interval": (whole(1), "trainer.check_val_every_n_epoch"),
@@ -36,23 +35,12 @@ KEPT: Mapping[str, tuple[Check, str]] = {
 }
 LEFT: Mapping[str, str] = {
     "system.pin_memory": "nothing to choose; it changes no result",
-    "training.scheduler.T_max": "a cosine ends where the run does",
     "validation.batch_size": "images are validated one by one; no number depends on it",
 }
-LOSSES = {
-    "cross_entropy": "ce",
-    "dice": "dice",
-    "ohem": "ohem",
-    "iou": "iou",
-    "bce_with_logits": "bce",
-}
 CROP, WHOLE = "training.augmentation.RandomResizedCropSize", "validation.augmentation.ResizedSize"
-STEPS = tuple(f"training.optimizer.{key}" for key in ("type", "momentum", "nesterov"))
-SCHEDULE = tuple(
-    f"training.scheduler.{key}" for key in ("type", "warmup_epochs", "step_size", "gamma", "min_lr")
-)
-OTHERS = ("dataset.ignore_index", "training.use_amp", "training.loss.type", "system.device")
-KNOWN = (*KEPT, *LEFT, CROP, WHOLE, *STEPS, *SCHEDULE, *OTHERS, *MODEL_KEYS)
+OTHERS = ("dataset.ignore_index", "training.loss.ignore_index", "training.use_amp", "system.device")
+KNOWN = (*KEPT, *LEFT, CROP, WHOLE, *OTHERS, *TRAINING_KEYS, *SCHEDULE_KEYS, *MODEL_KEYS)
+PARTS = (convert_optimizer, convert_schedule, convert_loss, convert_model)
 USUAL = 255  # what is not judged
 GROUPS = {  # what holds where the old config says nothing
     "data": "manifest",
@@ -81,7 +69,7 @@ def convert(given: Mapping[str, Any]) -> Converted:
         if key in old:
             made.put(key, ours, old.read(key, check))
     made.left.update({key: why for key, why in LEFT.items() if key in old})
-    for convert_part in (_ignored, _sizes, _optimizer, _schedule, _rest, convert_model):
+    for convert_part in (_ignored, _sizes, _device, *PARTS):
         convert_part(old, made)
     if old.problems:
         raise OldConfigError("\n  - ".join(("cannot be converted:", *dict.fromkeys(old.problems))))
@@ -90,12 +78,13 @@ def convert(given: Mapping[str, Any]) -> Converted:
 
 def _ignored(old: OldKeys, made: Converted) -> None:
     """Which value is not judged is a matter of the JSON file; 255 where it says nothing."""
-    key = "dataset.ignore_index"
-    value, manifest = old.read(key, whole(0), USUAL), old.read("dataset.json_file", text)
-    if manifest is not None and value not in (USUAL, _stated(Path(manifest))):
-        old.problems.append(f'{key}: write "ignore_index": {value} into {manifest} first')
-    if key in old:
-        made.left[key] = f"the JSON file says it; {USUAL} where it does not"
+    manifest = old.read("dataset.json_file", text)
+    for key in ("dataset.ignore_index", "training.loss.ignore_index"):
+        value = old.read(key, whole(0), USUAL)
+        if manifest is not None and value not in (USUAL, _stated(Path(manifest))):
+            old.problems.append(f'{key}: write "ignore_index": {value} into {manifest} first')
+        if key in old:
+            made.left[key] = f"the JSON file says it; {USUAL} where it does not"
 
 
 def _stated(manifest: Path) -> Any:
@@ -115,56 +104,15 @@ def _sizes(old: OldKeys, made: Converted) -> None:
         made.put(WHOLE, "model.mode", "resize")
 
 
-def _optimizer(old: OldKeys, made: Converted) -> None:
-    kind, momentum, nesterov = STEPS
-    chosen = old.read(kind, one_of(("sgd", "adam", "adamw")))
-    if chosen is not None:
-        made.choose(kind, "optimizer", chosen)
-    for key, check in ((momentum, number), (nesterov, switch)):
-        if key in old and chosen == "sgd":
-            made.put(key, f"{OPTIMIZER}.{key.rpartition('.')[2]}", old.read(key, check))
-        elif key in old:
-            made.left[key] = "only SGD has it"
-
-
-def _schedule(old: OldKeys, made: Converted) -> None:
-    """Epochs become fractions of the run, so that they follow its length."""
-    kind = old.read(SCHEDULE[0], one_of(("cosine", "step")), "cosine")
-    if SCHEDULE[0] in old:
-        made.choose(SCHEDULE[0], "scheduler", kind)
-    epochs = old.need("training.epochs", whole(1)) or 1
-    rate = old.read("training.learning_rate", number) or 1.0
-
-    def part(value: Any) -> float:
-        if not number(value) < epochs:
-            raise ValueError(f"fewer epochs than training.epochs, {epochs}")
-        return round(number(value) / epochs, 6)
-
-    rules: dict[str, tuple[str, Check, tuple[str, ...]]] = {
-        "warmup_epochs": ("warmup", part, ("cosine", "step")),
-        "step_size": ("every", part, ("step",)),
-        "gamma": ("gamma", number, ("step",)),
-        "min_lr": ("final", lambda value: number(value) / rate, ("cosine",)),
-    }
-    for name, (ours, check, kinds) in rules.items():
-        key = f"training.scheduler.{name}"
-        if key in old and kind in kinds:
-            made.put(key, f"{SCHEDULER}.{ours}", old.read(key, check))
-        elif key in old:
-            made.left[key] = f"{kind} has no such thing"
-
-
-def _rest(old: OldKeys, made: Converted) -> None:
-    loss, amp, device = "training.loss.type", "training.use_amp", "system.device"
-    if loss in old:
-        made.choose(loss, "loss", LOSSES[old.read(loss, one_of(LOSSES), "dice")])
+def _device(old: OldKeys, made: Converted) -> None:
+    amp, device = "training.use_amp", "system.device"
     if amp in old:  # bfloat16, which needs no scaling of the loss, for float16
         made.choose(amp, "trainer", "amp" if old.read(amp, switch) else "default")
-    for key, value in (old.read(device, _device, {}) if device in old else {}).items():
+    for key, value in (old.read(device, _trainer, {}) if device in old else {}).items():
         made.put(device, f"trainer.{key}", value)
 
 
-def _device(value: Any) -> dict[str, Any]:
+def _trainer(value: Any) -> dict[str, Any]:
     try:
         return trainer_of(str(value))
     except ComposeError as error:
