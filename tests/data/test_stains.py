@@ -1,4 +1,4 @@
-"""Stain jitter against scikit-image and MONAI, and by dyes that are known."""
+"""Stain jitter against scikit-image and MONAI, and by dyes and colours that are known."""
 
 from types import SimpleNamespace
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 from drawn_samples import CLASSES, chance, recipe
 from monai.apps.pathology.transforms.stain.array import ExtractHEStains
-from skimage.color import hed2rgb, rgb2hed, rgb_from_hed
+from skimage.color import hed2rgb, rgb2hed, rgb2lab, rgb_from_hed
 
-from microtome.data.stains import RandHEDd, RandMacenkod
+from microtome.data.stains import RandHEDd, RandMacenkod, RandReinhardd, tissue_colours
 from microtome.data.transforms import MonaiTransforms
 from microtome.structures import DataSample, Segmentation
 
@@ -43,7 +43,7 @@ def test_hed_is_scikit_images(shape):
 
 def test_nothing_drawn_is_nothing_changed():
     image = 0.05 + 0.9 * torch.rand(3, 20, 30)
-    for jitter, count in ((RandHEDd(1.0), 3), (RandMacenkod(1.0), 2)):
+    for jitter, count in ((RandHEDd(1.0), 3), (RandMacenkod(1.0), 2), (RandReinhardd(1.0), 3)):
         still = drawn(jitter, [1.0] * count, [0.0] * count)
         found = still.changed({"image": image}, (1.0, 1.0)).get("image", image)
         assert torch.allclose(found, image, atol=1e-5)
@@ -67,11 +67,52 @@ def test_macenko_finds_the_dyes_and_changes_one_alone():
     assert torch.allclose(after[1], before[1], atol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (4, 20, 15)])
+def test_reinhard_moves_the_moments_of_tissue_and_no_glass(shape):
+    """Means and deviations in Lab, as scikit-image tells them, are those that were asked for."""
+    image = section(shape)
+    image[..., :10] = 0.96
+    factors, shifts = [0.9, 1.1, 0.8], [0.04, -0.03, 0.05]
+    jitter = drawn(RandReinhardd(1.0), factors, shifts)
+    found = jitter.changed({"image": image}, (1.0,) * len(shape))["image"]
+    assert torch.equal(found[..., :10], image[..., :10]) and found.shape == image.shape
+    before, after = (
+        rgb2lab(x[..., 10:].movedim(0, -1).numpy()).reshape(-1, 3) for x in (image, found)
+    )
+    assert np.allclose(after.mean(0), before.mean(0) + np.array([4, -3, 5]), atol=0.05)
+    assert np.allclose(after.std(0), before.std(0) * factors, atol=0.05)
+
+
+def test_reinhard_takes_the_colours_of_another_laboratory():
+    """Both images are half glass, which counts for nothing; lightness keeps its order."""
+    image, other = section((40, 30)), section((40, 30)) ** 0.7
+    image[:, :20], other[:, 20:] = 0.97, 0.93
+    goal = tissue_colours(other)
+    theirs = rgb2lab(other[:, :20].movedim(0, -1).numpy()).reshape(-1, 3)
+    assert np.allclose(goal, [theirs.mean(0), theirs.std(0)], atol=1e-3)
+    jitter = drawn(RandReinhardd(1.0, 0.1, *goal), [1.0] * 3, [0.0] * 3)
+    found = jitter.changed({"image": image}, (1.0, 1.0))["image"]
+    assert np.allclose(tissue_colours(found), goal, atol=0.1)
+    assert np.abs(np.subtract(tissue_colours(image), goal)).max() > 5
+    light = [rgb2lab(x[:, 20:].movedim(0, -1).numpy())[..., 0].ravel() for x in (image, found)]
+    assert np.corrcoef(*light)[0, 1] > 0.999
+
+
+def test_hardly_any_contrast_is_not_stretched():
+    """Noise of a plain image stays noise, whatever deviation is wanted."""
+    plain = torch.tensor([0.7, 0.5, 0.6]).view(3, 1, 1) + 0.002 * torch.rand(3, 30, 30)
+    jitter = drawn(RandReinhardd(1.0, std=[15, 9, 9]), [1.0] * 3, [0.0] * 3)
+    found = jitter.changed({"image": plain}, (1.0, 1.0))["image"]
+    assert found.flatten(1).std(1).max() < 0.03
+
+
 def test_glass_and_black_are_left_and_stay_in_range():
     glass = torch.full((3, 20, 20), 0.97)
-    assert RandMacenkod(1.0).changed({"image": glass}, (1.0, 1.0)) == {}
+    for jitter in (RandMacenkod(1.0), RandReinhardd(1.0)):
+        assert jitter.changed({"image": glass}, (1.0, 1.0)) == {}
     dark = torch.zeros(3, 20, 20)
-    for jitter in (RandHEDd(1.0, 0.3), RandMacenkod(1.0, 0.3)):
+    garish = RandReinhardd(1.0, 0.3, [40, 0, 95], [20, 10, 20])  # more than screens show
+    for jitter in (RandHEDd(1.0, 0.3), RandMacenkod(1.0, 0.3), RandReinhardd(1.0, 0.3), garish):
         jitter.set_random_state(seed=1)
         for image in (dark, glass, torch.rand(3, 20, 20)):
             out = jitter.changed({"image": image}, (1.0, 1.0)).get("image", image)
@@ -83,6 +124,12 @@ def test_what_they_refuse():
         MonaiTransforms([RandHEDd(0.0)])(DataSample(torch.rand(4, 8, 8)), chance(), CLASSES)
     with pytest.raises(ValueError, match="strength: expected"):
         RandHEDd(1.0, 0.0)
+    with pytest.raises(ValueError, match="mean: expected three numbers"):
+        RandReinhardd(mean=[50.0])
+    with pytest.raises(ValueError, match="std: expected numbers above 0"):
+        RandReinhardd(std=[5.0, 5.0, 0.0])
+    with pytest.raises(ValueError, match="at least 100 pixels of tissue"):
+        tissue_colours(torch.full((3, 20, 20), 0.97))
 
 
 def test_histology_recipe_from_yaml():

@@ -56,6 +56,14 @@ def test_the_python_of_the_readme_runs(place, monkeypatch):
     assert names["model"].classes.names[2] == "gland"
 
 
+def test_the_colours_of_another_laboratory_are_measured(place, monkeypatch):
+    monkeypatch.chdir(place)
+    (code,) = blocks(ROOT / "docs/how-to/augment.md", "python")
+    names: dict = {}
+    exec(compile(code, "augment.md", "exec"), names)
+    assert 20 < names["mean"][0] < 95 and len(names["std"]) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", list(commands()))
 def test_commands_run_as_written(words, place, monkeypatch):
