@@ -8,7 +8,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ..geometry import per_axis
-from ..layers import ChannelNorm, ResponseNorm, conv, drop_path_rates, patches
+from ..layers import ChannelNorm, ResponseNorm, conv, draw_weights, drop_path_rates, patches
 from ..structures import Pyramid, PyramidSpec
 from ..weights import State
 from .family import Family, Weights
@@ -76,11 +76,7 @@ class ConvNeXt(Family):
 
     def reset_parameters(self) -> None:
         """Truncated normal of deviation 0.02 for weights, zero for biases."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_weights(self, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
     def translated(self, state: State) -> State:
         """Kernels of one pixel and norms on four axes become matrices and vectors."""

@@ -14,6 +14,7 @@ from ..geometry import per_axis
 from ..layers import (
     MaskUnitBlock,
     conv,
+    draw_weights,
     drop_path_rates,
     resize_cubic,
     rolled,
@@ -106,10 +107,7 @@ class Hiera(Family):
         """Truncated normal of deviation 0.02 for weights and positions, zero for biases."""
         for positions in self.pos_embed:
             nn.init.trunc_normal_(positions, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+        draw_weights(self, nn.Linear)
 
     def translated(self, state: State) -> State:
         """Sequences of positions [1, N, C] become square grids [1, C, *grid]."""

@@ -28,6 +28,16 @@ def check_one_batch(vit: TokenBackbone) -> None:
         )
 
 
+def even_cuts(depth: int, groups: int) -> list[int]:
+    """Where each of some groups of blocks begins, and where the last one ends.
+
+    Raises ValueError for less than one group.
+    """
+    if groups < 1:
+        raise ValueError(f"expected at least one group of blocks, got {groups}")
+    return [round(i * depth / groups) for i in range(groups + 1)]
+
+
 def kept(keep: Tensor) -> Tensor:
     """[B, *grid] bool -> [B, n] indices of the kept tokens, in order.
 

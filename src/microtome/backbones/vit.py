@@ -15,6 +15,7 @@ from ..geometry import per_axis
 from ..layers import (
     Block,
     ConvResidual,
+    draw_weights,
     drop_path_rates,
     patches,
     resize_cubic,
@@ -25,7 +26,7 @@ from ..structures import PyramidSpec
 from ..weights import LoadReport, State
 from . import TokenBackbone, Tokens
 from .family import Family, Weights
-from .tokens import check_divides, kept, on_grid, take
+from .tokens import check_divides, even_cuts, kept, on_grid, take
 from .vit_weights import left_out, translated
 
 __all__ = ["ViT"]
@@ -101,7 +102,7 @@ class ViT(Family, TokenBackbone):
         self.positions, self.grid = positions, per_axis(grid, spatial_dims)
         if positions == "absolute":
             self.pos_embed = nn.Parameter(torch.zeros(1, embed_dim, *self.grid))
-        last = _last_of_groups(depth, groups)
+        last = [cut - 1 for cut in even_cuts(depth, min(groups, depth))[1:]]
         self.windows = [
             None if window is None or i in last else per_axis(window, spatial_dims)
             for i in range(depth)
@@ -124,10 +125,7 @@ class ViT(Family, TokenBackbone):
         nn.init.trunc_normal_(self.registers, std=0.02)
         if self.positions == "absolute":
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+        draw_weights(self, nn.Linear)
 
     def translated(self, state: State) -> State:
         """Bring positions onto a grid, and class tokens among the registers."""
@@ -203,10 +201,3 @@ class ViT(Family, TokenBackbone):
 
     def _angles(self, grid: Sequence[int], device: torch.device) -> Tensor:
         return rotary_positions(grid, self.embed_dim // self.num_heads, device)
-
-
-def _last_of_groups(depth: int, groups: int) -> list[int]:
-    if groups < 1:
-        raise ValueError(f"expected at least one group of blocks, got {groups}")
-    count = min(groups, depth)
-    return [round((i + 1) * depth / count) - 1 for i in range(count)]

@@ -14,7 +14,7 @@ from ..structures import Pyramid, PyramidSpec
 from . import Backbone, TokenBackbone, Tokens
 from .interaction import Extractor, Injector, to_maps, to_sequence
 from .spatial_prior import SpatialPrior
-from .tokens import check_one_batch
+from .tokens import check_one_batch, even_cuts
 
 __all__ = ["ViTAdapter"]
 
@@ -58,7 +58,7 @@ class ViTAdapter(Backbone):
         self.normalisation, self.origin = vit.normalisation, vit.origin
         self.spec = _spec(vit)
         dim, patch, dims = vit.embed_dim, vit.spec.strides[0], vit.spec.spatial_dims
-        self.cuts = [round(i * vit.depth / interactions) for i in range(interactions + 1)]
+        self.cuts = even_cuts(vit.depth, interactions)
         self.prior = SpatialPrior(vit.in_channels, dim, patch, prior_width, norm)
         self.level_embed = nn.Parameter(torch.randn(3, dim))
         self.injectors = nn.ModuleList(

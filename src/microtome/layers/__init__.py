@@ -18,6 +18,7 @@ from .conv_residual import ConvResidual
 from .deformable import DeformableAttention
 from .deformable_conv import DeformableConv
 from .drop_path import drop_path_rates
+from .initial import draw_weights
 from .mask_unit_attention import MaskUnitBlock
 from .mask_units import rolled, units_of, unrolled
 from .positions import centres, sincos_positions
@@ -38,6 +39,7 @@ __all__ = [
     "conv",
     "conv_block",
     "doubling",
+    "draw_weights",
     "drop_path_rates",
     "every_second",
     "group_norm",
