@@ -150,7 +150,10 @@ class MaskDINO(Head[BoxMaskPrediction]):
             parts = {
                 "": (found_losses(prediction.found, scenes, self.weights), objects),
                 "proposed_": (found_losses(prediction.proposed, scenes, self.weights), objects),
-                "denoised_": (told_losses(prediction.denoised, known, scenes), copies),
+                "denoised_": (
+                    told_losses(prediction.denoised, known, scenes, self.weights),
+                    copies,
+                ),
             }
         return {
             part + name: value / count

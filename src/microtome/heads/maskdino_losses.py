@@ -50,6 +50,15 @@ class Scene(NamedTuple):
         return cls(truth, object_boxes(truth, shape), judged, features)
 
 
+class Paired(NamedTuple):
+    """R queries with their objects: embeddings [R, E], boxes [R, 2D], ids [R], their boxes."""
+
+    embeddings: Tensor
+    boxes: Tensor
+    ids: Tensor
+    targets: Tensor
+
+
 def all_weights(given: Mapping[str, float] | None) -> dict[str, float]:
     """Of every term in every part; a term weighs the same in all of them."""
     terms = checked_weights(given, TERMS)
@@ -72,27 +81,27 @@ def found_losses(
         labels.append(torch.full(its.class_logits.shape[:2], its.class_logits.shape[2]).to(device))
         labels[-1][at] = scene.truth.labels[objects]
         ids, boxes = scene.truth.ids[objects], scene.boxes[objects]
-        sums.append(_sums(its.embeddings[at], its.boxes[at], ids, boxes, scene))
+        sums.append(_sums(Paired(its.embeddings[at], its.boxes[at], ids, boxes), scene, weights))
     return {
         "class": _class_sum(answers.class_logits, torch.stack(labels, 1), counted),
         **_added(sums),
     }
 
 
-def told_losses(answers: Answers, known: Known, scenes: Sequence[Scene]) -> dict[str, Tensor]:
+def told_losses(
+    answers: Answers, known: Known, scenes: Sequence[Scene], weights: Mapping[str, float]
+) -> dict[str, Tensor]:
     """Sums of all terms over noisy queries, whose objects are known."""
     layers, sums = len(answers.boxes), []
     for index, scene in enumerate(scenes):
         its, there = _of_image(answers, index), known.there[index]
-        sums.append(
-            _sums(
-                its.embeddings[:, there].flatten(0, 1),
-                its.boxes[:, there].flatten(0, 1),
-                known.ids[index, there].repeat(layers),
-                known.boxes[index, there].repeat(layers, 1),
-                scene,
-            )
+        paired = Paired(
+            its.embeddings[:, there].flatten(0, 1),
+            its.boxes[:, there].flatten(0, 1),
+            known.ids[index, there].repeat(layers),
+            known.boxes[index, there].repeat(layers, 1),
         )
+        sums.append(_sums(paired, scene, weights))
     labels = known.labels.expand(layers, -1, -1)
     return {"class": _class_sum(answers.class_logits, labels, known.there), **_added(sums)}
 
@@ -127,10 +136,9 @@ def _pairs(
     return (layer, queries), objects
 
 
-def _sums(
-    embeddings: Tensor, boxes: Tensor, ids: Tensor, targets: Tensor, scene: Scene
-) -> dict[str, Tensor]:
-    """Of R queries with their objects' ids [R] and boxes [R, 2D]."""
-    mask, dice = scene.points.losses(embeddings, scene.features, ids)
-    apart, unlike = box_losses(boxes, targets)
+def _sums(paired: Paired, scene: Scene, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    mask, dice = scene.points.losses(
+        paired.embeddings, scene.features, paired.ids, (weights["mask"], weights["dice"])
+    )
+    apart, unlike = box_losses(paired.boxes, paired.targets)
     return {"mask": mask, "dice": dice, "box": apart.sum(), "giou": unlike.sum()}

@@ -1,18 +1,22 @@
 """Published weights of Mask DINO (detectron2's names, IDEA-Research's layout) into our head.
 
 Of the models with three encoded levels, finest last (`FEATURE_ORDER: high2low`), whose encoder's
-feed-forward part is 1,024 wide (`maskdino_R50_bs16_50ep_3s` and the like).
+feed-forward part is 1,024 wide (`maskdino_R50_bs16_50ep_3s` and the like). With `low2high` names
+are the same, but neither the order of levels is nor are the boxes that places propose: there 0.05
+is the size at the coarsest level, here at the finest.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import count, takewhile
 
 import torch
 from torch import Tensor, nn
 
 from ..layers.deformable import flip_offset_rows
 from ..weights import KeyMap, LoadReport, State, read_state
+from .pixel_decoder import ENCODED, WIDER
 from .published import fill
 
 _PIXELS, _DECODER = r"^sem_seg_head\.pixel_decoder\.", r"^sem_seg_head\.predictor\."
@@ -67,9 +71,42 @@ def load_published(head: nn.Module, path: str) -> LoadReport:
     The layers that depend on the classes or on the backbone's channels stay as they are where
     their shapes differ, and a warning names them. Everything else has to be there and to fit.
 
-    Raises ValueError when it does not, and what `weights.read_state` raises.
+    Raises ValueError when it does not, and for other layouts than this head's; and what
+    `weights.read_state` raises.
     """
-    return fill(head, published_state(read_state(path)), FROM_PUBLISHED, _OWN, path)
+    state = read_state(path)
+    wrong = other_layout(state)
+    if wrong:
+        raise ValueError(
+            f"{path}: a Mask DINO of another layout: {'; '.join(wrong)}. This head reads models "
+            f"with {ENCODED} encoded levels, FEATURE_ORDER: high2low, an encoder {WIDER} times as "
+            "wide inside and TWO_STAGE: True, as maskdino_R50_bs16_50ep_3s.yaml trains them: take "
+            "such a file, or leave `pretrained` out and give the weights of a backbone alone"
+        )
+    return fill(head, published_state(state), FROM_PUBLISHED, _OWN, path)
+
+
+def other_layout(state: State) -> list[str]:
+    """What of a published model's layout is not this head's, seen from the shapes of its weights.
+
+    The order of levels is seen where the backbone's channels differ from level to level.
+    """
+    pixels, queries = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+    projected = (f"{pixels}input_proj.{i}.0.weight" for i in count())
+    channels = [state[name].shape[1] for name in takewhile(state.__contains__, projected)]
+    wrong = []
+    if channels and len(channels) != ENCODED:
+        wrong.append(f"it encodes {len(channels)} levels (TOTAL_NUM_FEATURE_LEVELS)")
+    if channels[:2] != sorted(channels[:2], reverse=True):
+        wrong.append(
+            f"its levels come finest first (FEATURE_ORDER: low2high), of {channels} channels"
+        )
+    inside = state.get(f"{pixels}transformer.encoder.layers.0.linear1.weight")
+    if inside is not None and inside.shape[0] != WIDER * inside.shape[1]:
+        wrong.append(f"its encoder is {inside.shape[0]} wide inside (DIM_FEEDFORWARD)")
+    if f"{queries}query_feat.weight" in state and f"{queries}enc_output.weight" not in state:
+        wrong.append("its queries are learnt, not picked (TWO_STAGE: False)")
+    return wrong
 
 
 def published_state(state: State) -> State:
