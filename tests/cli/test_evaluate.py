@@ -78,7 +78,7 @@ def test_label_maps_of_any_format(maps, tmp_path, capsys):
     assert {row["image"]: row["pq"] for row in rows if row["of"] == "all"}["more/b"] == "1.0"
     assert sum(row["of"].startswith("size ") for row in rows) == 3
     page = (out / "index.html").read_text()
-    assert "small up to a side of 32 pixels" in page and "mean_pq" not in page
+    assert "small up to a side of 32 pixels" in page and "mean_" not in page
     assert "<td>-1</td>" in page, "a count is a whole number"
     assert "more/b" in page and page.count("<img") == 6 == len(list((out / "pictures").iterdir()))
 

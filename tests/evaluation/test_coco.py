@@ -146,10 +146,13 @@ def test_the_evaluator_gives_means_over_classes_and_counts_every_detection(shape
     assert numbers["coco_ap50/flat"] == pytest.approx(want[0, 1, 0], abs=1e-6)
     capped = coco(images, len(shape), 20)
     assert abs(np.nanmean(capped[..., 0]) - numbers["mean_coco_ap"]) > 0.01
+    sizes = evaluator.by_size()
+    for key, of_size in (("coco_ap", want.mean(0)), ("coco_ap50", want[0]), ("coco_ap75", want[5])):
+        have = [sizes[s][f"mean_{key}"] for s in sizes]
+        np.testing.assert_allclose(have, np.nanmean(of_size[:, 1:], 0), atol=1e-6)
     anyhow = [((t, 0 * y + 1, c), (f, 0 * z + 1, s)) for (t, y, c), (f, z, s) in images]
     want = coco(anyhow, len(shape), 1000)[:, 0]
     assert numbers["coco_ap"] == pytest.approx(want[:, 0].mean(), abs=1e-6)
-    sizes = evaluator.by_size()
     assert [sizes[s]["coco_ap"] for s in sizes] == pytest.approx(want[:, 1:].mean(0), abs=1e-6)
     assert sum(size["there"] for size in sizes.values()) == 220
     assert sum(size["f1@0.5"] < 1 for size in sizes.values()) == 3

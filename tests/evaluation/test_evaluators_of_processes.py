@@ -37,6 +37,8 @@ def judged(numbers, names):
         results, truths = zip(*(pair(1 + n) for n in numbers), strict=True)
         evaluator.process(results, truths, [f"image {n}" for n in numbers] if names else None)
         made.append(evaluator.evaluate())
+        if isinstance(evaluator, InstanceEvaluator):
+            made.append(evaluator.by_size()["small"])
     return made
 
 
@@ -64,6 +66,6 @@ def test_processes_sum_their_images_and_count_each_once(tmp_path):
 
 
 def test_images_without_a_process_group():
-    objects, pixels = judged(range(3), False)
-    assert objects["recall@0.5"] == pytest.approx(3 / 6)
+    objects, small, pixels = judged(range(3), False)
+    assert objects["recall@0.5"] == small["recall@0.5"] == pytest.approx(3 / 6)
     assert pixels["recall/cell"] == pytest.approx(9 / 18)

@@ -77,8 +77,7 @@ class DatasetEvaluator(ABC, Generic[Score]):
         An image that was dealt to two processes, so that both have equally many, counts once, if
         it has a name.
         """
-        scores = _of_all_processes(self._named, self.scores)
-        return {key: float(value) for key, value in self._pooled(scores).items()}
+        return {key: float(value) for key, value in self._pooled(self._everywhere()).items()}
 
     def intervals(
         self, draws: int = 1000, level: float = 0.95, seed: int = 0
@@ -92,7 +91,7 @@ class DatasetEvaluator(ABC, Generic[Score]):
 
         Returns (low, high) by name; nan with fewer than two images.
         """
-        scores = _of_all_processes(self._named, self.scores)
+        scores = self._everywhere()
         if len(scores) < 2:
             return dict.fromkeys(self.numbers, (math.nan, math.nan))
         chance = np.random.default_rng(seed)
@@ -106,6 +105,10 @@ class DatasetEvaluator(ABC, Generic[Score]):
     def numbers(self) -> list[str]:
         """What `evaluate` will give."""
         return list(self._pooled([]))
+
+    def _everywhere(self) -> list[Score]:
+        """The scores of all processes, of an image that has a name once."""
+        return _of_all_processes(self._named, self.scores)
 
     def _pooled(self, scores: Sequence[Score]) -> dict[str, Tensor]:
         scores = scores or [self._nothing()]

@@ -68,14 +68,17 @@ class InstanceEvaluator(DatasetEvaluator[InstanceScore]):
         self.counted = {i: name for i, name in enumerate(classes.names) if things[i]}
 
     def by_size(self) -> dict[str, dict[str, float]]:
-        """The numbers of `instance_scores` and `coco_numbers` of small, medium and large objects,
-        whatever their class; of this process, like `rows`."""
-        scores = self.scores or [self._nothing()]
+        """The numbers of `instance_scores` and `coco_numbers` of small, medium and large objects
+        whatever their class, and of the latter the means over classes, which are COCO's. Of all
+        processes together, like `evaluate`."""
+        scores = self._everywhere() or [self._nothing()]
         once = torch.ones(1, len(scores))
         sums = weighted([score.sizes for score in scores], once)
         columns = {k: v[0] for k, v in tally_numbers(sums, self.thresholds).items()}
         ap = coco_numbers([score.detections for score in scores], once, sized=True)
-        columns |= {key: values[0, 0] for key, values in ap.items()}
+        for key, values in ap.items():
+            mean = values[0, [1 + index for index in self.counted]].nanmean(0)
+            columns |= {key: values[0, 0], f"mean_{key}": mean}
         columns |= {"there": (sums.matched + sums.missed)[0, :, 0]}
         return {
             size: {key: float(values[at]) for key, values in columns.items()}

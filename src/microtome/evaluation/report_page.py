@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from .findings import ALL, Findings, by_class
+from .findings import ALL, Findings, Numbers, by_class
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;color:#19191e;max-width:1200px;margin:2em auto;
 padding:0 1em}table{border-collapse:collapse;margin:.6em 0 1.6em;font-variant-numeric:tabular-nums}
@@ -22,9 +22,11 @@ def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main:
     """HTML of all numbers, and of pictures by `worst` and `best`: paths beside the page."""
     about = ", ".join(f"{key.replace('_', ' ')} {v}" for key, v in findings.about.items())
     classes = by_class(findings.pooled)
-    every = classes.pop(ALL)
+    every: Numbers = classes.pop(ALL)
+    sizes = findings.sizes
     if len(classes) == 1:  # the mean over one class says nothing new
-        every = {k: v for k, v in every.items() if not k.startswith("mean_")}
+        every = _without_means(every)
+        sizes = {size: _without_means(numbers) for size, numbers in sizes.items()}
     ordered = sorted(findings.images.items(), key=lambda one: _last(one[1].get(main, math.nan)))
     parts = [
         f"<p>{escape(about)}</p>",
@@ -33,7 +35,7 @@ def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main:
         "</p>",
         _table(["", "pooled", "", "mean of images"], _pooled(findings, every)),
         *_section("By class", classes),
-        *_section("By size", findings.sizes),
+        *_section("By size", sizes),
     ]
     for kind in ("worst", "best"):
         shown = "".join(f'<img src="{escape(file)}" alt="">' for file in pictures.get(kind, ()))
@@ -43,6 +45,10 @@ def report_page(findings: Findings, pictures: Mapping[str, Sequence[str]], main:
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Evaluation</title>'
         f"<style>{STYLE}</style><h1>Evaluation</h1>\n" + "\n".join(parts) + "\n</html>\n"
     )
+
+
+def _without_means(numbers: Numbers) -> Numbers:
+    return {key: value for key, value in numbers.items() if not key.startswith("mean_")}
 
 
 def _pooled(findings: Findings, every: Mapping[str, float]) -> Iterable[Sequence[str]]:
