@@ -1,11 +1,16 @@
-"""How tests write volumes in formats that microtome only reads."""
+"""How tests write volumes as others do, and read them raw."""
 
 from __future__ import annotations
 
 import numpy as np
+import zarr
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from microtome.geometry import window
+
+RAW = {"channels": "as_is", "levels": (0, 65535)}
+VALUES = np.random.default_rng(0).integers(0, 4000, (3, 5, 2, 20, 30), dtype=np.uint16)  # tzcyx
 SERIES = generate_uid(entropy_srcs=["series"])
 
 
@@ -33,3 +38,13 @@ def write_dicom(folder, values, *, order=None, gap=2.5, **changed):
         number = (order or list(range(len(values)))[::-1])[z]
         one.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
     return folder
+
+
+def raw(source, region=None):
+    part = source.read(region or window(source.info.shape))
+    return np.rint(part.astype(np.float64) * 65535)
+
+
+def zarr_array(path, values, **options):
+    zarr.create_array(path, data=values, **options)
+    return path
