@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
-import test_deform_attn
 import test_deform_conv
 import torch
+from deform_attn_arguments import arguments, around
 
 from microtome.ops.deform_attn import launch
 from microtome.ops.deform_attn import reference as attention
@@ -21,11 +21,11 @@ DIMS = pytest.mark.parametrize("dims", [2, 3])
 
 def attending(dims, kind, dtype=torch.float32, **sizes):
     """Samples for the kernels, and the definition of the same from value, places, weights."""
-    value, shapes, places, weights = test_deform_attn.arguments(dims, dtype, **sizes)
+    value, shapes, places, weights = arguments(dims, dtype, **sizes)
     points = None
     if kind != "locations":
         batch = 2 if kind == "around each" else 1
-        args = test_deform_attn.around((value, shapes, places, weights), batch)
+        args = around((value, shapes, places, weights), batch)
         points, places, weights = args[2:]
     flat = [side for shape in shapes for side in shape]
     samples = launch.Samples(value, flat, places, weights, points, softmax=points is not None)
