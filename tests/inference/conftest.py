@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from microtome.data.stores import Source, SourceInfo
+from microtome.inference.objects import found
 from microtome.structures import Intensity, Segmentation
 
 
@@ -54,3 +55,16 @@ def memory():
 @pytest.fixture
 def network():
     return Network.make
+
+
+@pytest.fixture(params=[(70, 90), (9, 40, 50)], ids=["2", "3"])
+def shape(request):
+    """Of drawn objects."""
+    return request.param
+
+
+@pytest.fixture(params=[1 << 24, 4096], ids=["whole", "blocks"])
+def block(request, monkeypatch):
+    """Maps are read as a whole, or in blocks that cut objects."""
+    monkeypatch.setattr(found, "BLOCK", request.param)
+    monkeypatch.setattr(found, "HELD", 16)
