@@ -83,3 +83,14 @@ def test_errors_say_what_is_found_false_and_missed(shape):
     other = Instances(torch.tensor([1, 1]), masks=found.masks)  # the second is of class 2
     assert told(other) == [True, True, False]  # it lies on what was missed
     assert told(found[torch.tensor([False, False])]) == [False, False, True]
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (12, 40, 60)])
+def test_without_an_image_there_is_no_column_for_it(shape):
+    black, plain = (
+        object_overlay(image, two(shape), CELLS, "", two(shape), projected=True, errors=True)
+        for image in (torch.zeros(1, *shape), None)
+    )
+    assert plain.width < black.width and colours(plain) >= {(255, 38, 38), (60, 200, 90)}
+    with pytest.raises(ValueError, match="the prediction have no masks"):
+        object_overlay(None, Instances(torch.tensor([1])), CELLS)

@@ -146,3 +146,19 @@ def test_errors_are_red_and_what_is_not_judged_is_striped():
     assert count(plain, red) == count(plain, tinted) == 0
     assert count(wrong, red) - swatch + count(wrong, tinted) == 30 * 4 * scale**2
     assert overlay(image, found, CLASSES, errors=True).width < plain.width  # no truth, no errors
+
+
+@pytest.mark.parametrize("shape", [(400, 400), (30, 400, 400)])
+def test_without_an_image_there_is_no_column_for_it(shape):
+    """Maps lie on white, as boxes of the legend do."""
+    found = torch.zeros(shape, dtype=torch.uint8)
+    found[..., 100:200, 100:200] = 1
+    truth = found.long()
+    picture = overlay(None, found, CLASSES, "a name", truth, errors=True)
+    with_image = overlay(torch.zeros(1, *shape), found, CLASSES, "a name", truth, errors=True)
+    assert picture.width < with_image.width
+    if len(shape) == 2:
+        assert picture.width == 3 * 400 + 2 * 10 + 2 * 16
+    assert count(picture, (0, 0, 0)) < count(with_image, (0, 0, 0)) / 100
+    with pytest.raises(ValueError, match="nothing to draw"):
+        overlay(None, None, CLASSES)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -87,20 +86,14 @@ def judge(
 
 
 def picture(image: Judged, classes: Classes, title: str) -> Image.Image:
-    """Image, truth, prediction and errors; black where the image is not known."""
+    """Image, where it is known, truth, prediction and errors."""
+    pixels = None if image.image is None else image.image.cpu()
     found, true = image.result.instances, image.truth.instances
-    decided = image.result.decided().classes
-    if found is not None and found.masks is not None:
-        shape = found.masks.maps.shape[1:]
-    else:
-        assert decided is not None
-        shape = decided.shape
-    pixels = torch.zeros(1, *shape) if image.image is None else image.image.cpu()
     if found is not None:
-        flat = len(shape) < 3
         return object_overlay(
-            pixels, found, classes, title, true, image.spacing, projected=not flat, errors=True
+            pixels, found, classes, title, true, image.spacing, projected=True, errors=True
         )
+    decided = image.result.decided().classes
     assert decided is not None
     truth = image.truth.classes
     return overlay(pixels, decided.cpu(), classes, title, truth, image.spacing, errors=True)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..geometry import Spacing
-from ..structures import Classes, Instances
+from ..structures import Classes, Instances, LabelLayers
 from .instance_matching import match
 from .overlap import overlap
 from .page import Entry, Page
@@ -32,7 +32,7 @@ Outlines = tuple[Tensor, npt.NDArray[np.uint8]]  # maps [L, *S] of 1…N, and th
 
 
 def object_overlay(
-    image: Tensor,
+    image: Tensor | None,
     found: Instances,
     classes: Classes,
     title: str = "",
@@ -48,7 +48,7 @@ def object_overlay(
     apart. Objects that overlap are drawn one over the other.
 
     Args:
-        image: [C, *S] in unit range, any number of channels.
+        image: [C, *S] in unit range, any number of channels; without it outlines lie on black.
         found: N objects with masks.
         classes: the class table.
         title: a line above.
@@ -62,6 +62,9 @@ def object_overlay(
     Raises ValueError when shapes differ or masks are lacking.
     """
     columns = {"prediction": found} if truth is None else {"truth": truth, "prediction": found}
+    plain = [] if image is None else ["image"]
+    if image is None:
+        image = torch.zeros(1, *_masks("prediction", found).maps.shape[1:])
     drawn = {
         name: [(_maps(name, objects, image), _colours(objects, classes))]
         for name, objects in columns.items()
@@ -71,9 +74,9 @@ def object_overlay(
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [_brightest(image, cut) if projected else image[:, *cut.pick] for cut in cuts]
     rows = []
-    sizes = panel_sizes(cuts, 1 + len(drawn))
+    sizes = panel_sizes(cuts, len(plain) + len(drawn))
     for cut, pixels in zip(cuts, coloured(flat, sizes), strict=True):
-        row = [pixels]
+        row = [pixels] * len(plain)
         for outlines in drawn.values():
             panel = pixels
             for maps, colours in outlines:
@@ -81,9 +84,9 @@ def object_overlay(
                 panel = outlined(panel, shown, colours)
             row.append(panel)
         rows.append(row)
-    names = [_along(cut) if projected else cut.name for cut in cuts]
+    names = [_along(cut) if projected and cut.name else cut.name for cut in cuts]
     legend = _legend(columns, classes) + (VERDICTS if "errors" in drawn else [])
-    return Page(rows, ["image", *drawn], names, legend, title).draw()
+    return Page(rows, [*plain, *drawn], names, legend, title).draw()
 
 
 def outlined(image: Pixels, maps: Sequence[Tensor], colours: npt.NDArray[np.uint8]) -> Pixels:
@@ -110,10 +113,14 @@ def _verdicts(found: Instances, truth: Instances) -> list[Outlines]:
     return [(missed, np.full((len(truth), 3), MISSED, np.uint8)), (found.masks.maps, colours)]
 
 
-def _maps(name: str, objects: Instances, image: Tensor) -> Tensor:
+def _masks(name: str, objects: Instances) -> LabelLayers:
     if objects.masks is None:
         raise ValueError(f"the objects of the {name} have no masks to draw")
-    maps = objects.masks.maps
+    return objects.masks
+
+
+def _maps(name: str, objects: Instances, image: Tensor) -> Tensor:
+    maps = _masks(name, objects).maps
     if maps.shape[1:] != image.shape[1:]:
         raise ValueError(
             f"the {name} has the shape {list(maps.shape[1:])}, its image {list(image.shape[1:])}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..geometry import Spacing
+from ..geometry import Shape, Spacing
 from ..structures import Classes
 from .page import GAP, MARGIN, Entry, Page
 from .planes import Plane, coloured, painted, planes
@@ -20,7 +20,7 @@ VERDICTS = Classes(("right", "wrong"), colours=((0, 0, 0), (230, 30, 60)), ignor
 
 
 def overlay(
-    image: Tensor,
+    image: Tensor | None,
     classes_map: Tensor | None,
     classes: Classes,
     title: str | None = None,
@@ -31,7 +31,7 @@ def overlay(
     """Draw image | truth | prediction, with a legend of the classes below.
 
     Args:
-        image: [C, *S] in unit range, any number of channels.
+        image: [C, *S] in unit range, any number of channels; without it the maps lie on white.
         classes_map: [*S] the prediction, if there is one.
         classes: the class table; ignored pixels are striped grey.
         title: a line above, such as the name and how good the result is.
@@ -41,10 +41,13 @@ def overlay(
 
     2D images are shown whole; of volumes the planes through the middle, cut at z, y and x. Large
     images are shrunk: the picture is at most 1,600 pixels wide, unless its title is wider. Raises
-    ValueError when shapes differ.
+    ValueError when shapes differ, and where there is nothing to draw.
     """
     given = {"truth": truth, "prediction": classes_map}
     maps = {name: one for name, one in given.items() if one is not None}
+    plain = [] if image is None else ["image"]
+    if image is None:
+        image = torch.ones(1, *_shape(maps))
     for name, one in maps.items():
         if one.shape != image.shape[1:]:
             raise ValueError(
@@ -56,12 +59,14 @@ def overlay(
     cuts = planes(tuple(image.shape[1:]), spacing)
     flat = [image[(slice(None), *cut.pick)] for cut in cuts]
     rows = []
-    for cut, pixels in zip(cuts, coloured(flat, panel_sizes(cuts, 1 + len(columns))), strict=True):
-        rows.append([pixels, *(painted(pixels, one[cut.pick], table) for _, one, table in columns)])
+    sizes = panel_sizes(cuts, len(plain) + len(columns))
+    for cut, pixels in zip(cuts, coloured(flat, sizes), strict=True):
+        shown = [pixels] * len(plain)
+        rows.append([*shown, *(painted(pixels, one[cut.pick], table) for _, one, table in columns)])
     legend = _legend([one[cut.pick] for one in maps.values() for cut in cuts], classes)
     if len(columns) > len(maps):
         legend.append(Entry("wrong", VERDICTS.palette[1]))
-    headings = ["image", *(name for name, _, _ in columns)]
+    headings = [*plain, *(name for name, _, _ in columns)]
     return Page(rows, headings, [cut.name for cut in cuts], legend, title or "").draw()
 
 
@@ -73,6 +78,13 @@ def panel_sizes(cuts: Sequence[Plane], columns: int) -> list[tuple[int, int]]:
     unit = max(1.0, SMALLEST / widest)
     scale = min(fits, unit)
     return [(max(int(h * scale), 1), max(int(w * scale), 1)) for h, w in (c.size for c in cuts)]
+
+
+def _shape(maps: Mapping[str, Tensor]) -> Shape:
+    """That of the first map."""
+    for one in maps.values():
+        return tuple(one.shape)
+    raise ValueError("there is nothing to draw: expected an image, a prediction or a truth")
 
 
 def _verdicts(found: Tensor, truth: Tensor, classes: Classes) -> Tensor:
