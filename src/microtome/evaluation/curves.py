@@ -60,10 +60,7 @@ def curves(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         _style(axes, title)
         for curve in drawn:
             _draw(axes, curve, _points(history, curve.key))
-        if axes.get_legend_handles_labels()[1]:  # where curves leave room, which losses do above
-            corner = "upper right" if title == "Loss" else "lower right"
-            axes.margins(y=0.35)
-            axes.legend(loc=corner, frameon=False, labelcolor=INK, fontsize=9)
+        _legend(axes, above=title == "Loss")
     with whole(path) as part:
         figure.savefig(part, format="png")
 
@@ -83,6 +80,20 @@ def _style(axes: Any, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FRAME)
     axes.tick_params(colors=INK, labelsize=9)
+
+
+def _legend(axes: Any, *, above: bool) -> None:
+    """Name the curves in room of their own, above or below all of them."""
+    lines = len(axes.get_legend_handles_labels()[1])
+    if not lines:
+        return
+    low, high = axes.get_ylim()
+    share = 0.04 + 0.085 * lines  # of the height, at this size of the letters
+    room = (high - low) * share / (1 - share)
+    axes.set_ylim(low - room * (not above), high + room * above)
+    axes.legend(
+        loc="upper right" if above else "lower right", frameon=False, labelcolor=INK, fontsize=9
+    )
 
 
 def _draw(axes: Any, curve: Curve, points: list[tuple[float, float]]) -> None:
