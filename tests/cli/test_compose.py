@@ -95,13 +95,21 @@ def test_packaged_files_are_found_by_any_of_their_names(name):
     [
         ("nothing_here", [], "packaged config; those are: "),
         ("demo", ["model=nope"], "nope"),
-        ("demo", ["trainer.max_epochs=[1"], "no viable alternative at input '[1'"),
+        ("demo", ["trainer.max_epochs=[1"], "trainer.max_epochs=[1: expected a value as"),
+        ("demo", ["a.b={'depth': 2}"], "a.b={'depth': 2}: expected a value as {depth: 2"),
         ("demo", ["~foo"], "'foo' does not exist"),
     ],
 )
 def test_mistakes_are_told_in_words(config, overrides, says):
     with pytest.raises(ComposeError, match="(?s)" + says.replace("[", r"\[")):
         compose(config, overrides)
+
+
+@pytest.mark.parametrize(
+    "value", ["/my/slides (1).json", "/a/b, c.json", "/a=b/c.json", "it's here.json", "a{b}.json"]
+)
+def test_a_path_needs_no_quotes_of_hydras(value):
+    assert compose("demo", [f"a.path={value}"])["a"] == {"path": value}
 
 
 @pytest.mark.parametrize(

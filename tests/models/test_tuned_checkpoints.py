@@ -10,7 +10,6 @@ from microtome.cli import main
 from microtome.files import sha256
 from microtome.models import Segmenter, load_segmenter
 from microtome.training.groups import parameter_groups
-from microtome.training.magnification import unlike
 from microtome.training.parser import ConfigError
 from microtome.training.run import run
 from microtome.training.stored import read_header
@@ -76,13 +75,6 @@ def exported(checkpoint, model, folder):
     ours, theirs = model.predict(image).scores, twin.predict(image).scores
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert "made for | 0.25, 0.5, 1, 2 µm" in (folder / "README.md").read_text()
-
-
-def test_a_strange_magnification_is_told():
-    origin = {"name": "kaiko", "um_per_px": "0.25, 0.5, 1, 2"}
-    assert unlike((0.6, 0.6), origin) is None and unlike(None, origin) is None
-    assert unlike((4.0, 4.0), {}) is None
-    assert "4 µm per pixel, kaiko was made for 0.25, 0.5, 1, 2" in unlike((4.0, 4.0), origin)
 
 
 def test_thin_matrices_learn_at_the_rate_of_what_is_new(small_segmenter):

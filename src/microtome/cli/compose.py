@@ -35,7 +35,8 @@ def compose(config: str | Path, overrides: list[str]) -> dict[str, Any]:
     if "defaults" not in raw and not overrides:
         return raw
     hidden = [o for o in overrides if _is_hidden(o, path)]
-    composed = _composed(path, [_addressed(o, path) for o in overrides if o not in hidden])
+    told = [_quoted(_addressed(o, path)) for o in overrides if o not in hidden]
+    composed = _composed(path, told)
     set_here = (o.partition("=") for o in hidden)
     return composed | {key: _value(text) for key, _, text in set_here}
 
@@ -110,7 +111,12 @@ def _not_yaml(path: Path, error: Exception) -> str:
 
 def _in_words(path: Path, error: Exception) -> str:
     """Hydra's message without its search path, and the way out of a missing value."""
+    from hydra.errors import OverrideParseException
     from omegaconf.errors import MissingMandatoryValue
+
+    if isinstance(error, OverrideParseException):
+        word = error.override.removeprefix("++")
+        return f"{word}: expected a value as {{depth: 2, name: vit}} or [1, 2]: no quotes at keys"
 
     if isinstance(error, MissingMandatoryValue):
         key = str(getattr(error, "full_key", ""))
@@ -134,6 +140,21 @@ def _addressed(override: str, path: Path) -> str:
     if override[0] in "+~":
         return override
     return override if _is_group(_key(override), path) else f"++{override}"
+
+
+def _quoted(override: str) -> str:
+    """Put quotes around a value that Hydra would refuse, or take for several, such as a path."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    key, _, value = override.partition("=")
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([override])
+        plain = not parsed.is_sweep_override()
+    except OverrideParseException:
+        plain = value.startswith(("[", "{", "'", '"'))  # meant for Hydra, which tells of it
+    inside = value.replace("'", "\\'")
+    return override if plain else f"{key}='{inside}'"
 
 
 def _key(override: str) -> str:

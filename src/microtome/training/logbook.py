@@ -25,6 +25,8 @@ def introduce(built: Namespace, trainer: Trainer, folder: Path | None) -> None:
         f"model      {type(model.backbone).__name__} + {type(model.head).__name__}, "
         f"{everything / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trainable"
     )
+    if origin := model.backbone.origin:
+        log.info(f"encoder    {', '.join(origin[key] for key in ('name', 'weights', 'licence'))}")
     log.info(f"device     {trainer.strategy.root_device}, precision {trainer.precision}")
 
 

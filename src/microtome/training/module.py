@@ -20,8 +20,8 @@ from ..evaluation import evaluator_of
 from ..inference.tiling import Tiling
 from ..models import Segmenter
 from ..structures import DataSample, Segmentation
+from .encoder import doubts
 from .groups import Groups, parameter_groups
-from .magnification import unlike
 from .means import Means
 from .mixed import check_mix, mixed_losses
 from .optimisers import MakeOptimizer, build_optimizer, in_words
@@ -106,8 +106,8 @@ class TrainingModule(L.LightningModule):
             )
         build_optimizer(self.make_optimizer, self._groups())
         self.model.usage = self.model.usage._replace(**data.usage())
-        if warning := unlike(self.model.usage.spacing, self.model.backbone.origin):
-            log.warning(f"model: {warning}")
+        for doubt in doubts(self.model.backbone, self.model.usage.spacing):
+            log.warning(f"model: {doubt}")
         if self.model.needs_statistics:
             self.model.set_statistics(*data.statistics())
         self.model.head.learn_frequencies(*data.frequencies())
