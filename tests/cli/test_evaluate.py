@@ -2,21 +2,18 @@
 
 import csv
 import json
-from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
+from untrained import save_untrained
 
-from microtome.backbones.unet import UNet
 from microtome.cli import main
 from microtome.data.image_dataset import ManifestDataset
 from microtome.data.stores import create_labels
 from microtome.evaluation import evaluate_instances
-from microtome.heads.mask2former import Mask2Former
-from microtome.models import Segmenter, Usage
 from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
 
@@ -161,16 +158,8 @@ def test_a_checkpoint_on_its_own_data(finished, capsys):
 
 
 def test_a_model_of_objects_on_a_manifest(tissue, tmp_path, capsys):
-    classes = ManifestDataset(str(tissue), "test").classes
-    small = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2}
-    head = partial(
-        Mask2Former, task="instance", num_queries=8, num_points=16, min_score=0.0, **small
-    )
-    backbone = UNet(net="BasicUNet", out_channels=8, options={"features": [8, 8, 8, 8, 8, 8]})
-    segmenter = Segmenter(backbone, head, classes)
-    segmenter.usage = Usage(tile=64)
-    segmenter.save_pretrained(tmp_path / "model")
-    out, words = tmp_path / "out", ["evaluate", "--ckpt_path", str(tmp_path / "model")]
+    model = save_untrained(ManifestDataset(str(tissue), "test").classes, tmp_path / "model")
+    out, words = tmp_path / "out", ["evaluate", "--ckpt_path", str(model)]
     assert main(words) == 2
     assert "an exported model holds no data: say which" in said(capsys)
     words += ["--data", str(tissue), "--split", "test", "--device", "cpu", "--output", str(out)]

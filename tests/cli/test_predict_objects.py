@@ -2,15 +2,12 @@
 
 import csv
 import json
-from functools import partial
 
 import pytest
+from untrained import save_untrained
 
-from microtome.backbones.unet import UNet
 from microtome.cli import main
 from microtome.data.image_dataset import ManifestDataset
-from microtome.heads.mask2former import Mask2Former
-from microtome.models import Segmenter, Usage
 
 
 @pytest.fixture
@@ -20,16 +17,7 @@ def classes(tissue):
 
 @pytest.fixture
 def model(classes, tmp_path):
-    """Not trained: what it finds is of no interest, but it finds something."""
-    small = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2}
-    head = partial(
-        Mask2Former, task="instance", num_queries=8, num_points=16, min_score=0.0, **small
-    )
-    backbone = UNet(net="BasicUNet", out_channels=8, options={"features": [8, 8, 8, 8, 8, 8]})
-    segmenter = Segmenter(backbone, head, classes)
-    segmenter.usage = Usage(tile=64)
-    segmenter.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return save_untrained(classes, tmp_path / "model")
 
 
 def test_formats_are_chosen(model, classes, tissue, tmp_path, capsys):

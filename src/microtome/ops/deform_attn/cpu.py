@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
-from torch import Tensor
+from typing import Any
 
 from .. import library
-from ..limits import CPU, of_axes
-from .operator import run
+from ..limits import CPU
+from .operator import refused, run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
@@ -17,20 +14,6 @@ tolerance = CPU.tolerance
 lacking = library.lacking()
 
 
-def refusals(
-    value: Tensor,
-    shapes: Sequence[Sequence[int]],
-    places: Tensor,
-    weights: Tensor,
-    around: Tensor | None = None,
-) -> list[str]:
+def refusals(*args: Any) -> list[str]:
     """Other devices, dtypes and numbers of axes; levels without a position."""
-    reasons = [
-        *CPU.of_values(value, "values"),
-        *CPU.of_places(value, "places", places, around),
-        *CPU.of_weights(value, weights, "weights"),
-        *of_axes(places.shape[-1], (2, 3)),
-    ]
-    if value.shape[1] >= 2**31 or not all(prod(shape) for shape in shapes):
-        reasons.append("2^31 positions, or a level without one")
-    return reasons
+    return refused(CPU, *args)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import launching
-from ..limits import GPU, of_axes
-from .operator import run
+from ..limits import GPU
+from .operator import refused, run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
@@ -18,23 +17,9 @@ tolerance = GPU.tolerance
 lacking = launching.lacking()
 
 
-def refusals(
-    value: Tensor,
-    shapes: Sequence[Sequence[int]],
-    places: Tensor,
-    weights: Tensor,
-    around: Tensor | None = None,
-) -> list[str]:
+def refusals(*args: Any) -> list[str]:
     """Other devices, dtypes and numbers of axes; levels without a position."""
-    reasons = [
-        *GPU.of_values(value, "values"),
-        *GPU.of_places(value, "places", places, around),
-        *GPU.of_weights(value, weights, "weights"),
-        *of_axes(places.shape[-1], (2, 3)),
-    ]
-    if value.shape[1] >= 2**31 or not all(prod(shape) for shape in shapes):
-        reasons.append("2^31 positions, or a level without one")
-    return reasons
+    return refused(GPU, *args)
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""The operator behind the compiled backends: schema, shapes and gradient, for any device.
+"""The operator behind the compiled backends: what they take, schema, shapes, gradient.
 
 `places` and `weights` are locations and weights, or, with reference points `around`, offsets in
 pixels and logits. `shapes` is flat, L * D numbers.
@@ -7,10 +7,13 @@ pixels and logits. `shapes` is flat, L * D numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..limits import Limits, of_axes
 
 _ARGUMENTS = "Tensor value, SymInt[] shapes, Tensor places, Tensor weights, Tensor? around"
 
@@ -31,6 +34,26 @@ def run(
     flat = [size for shape in shapes for size in shape]
     out: Tensor = torch.ops.microtome.deform_attn(value, flat, places, weights, around)
     return out
+
+
+def refused(
+    limits: Limits,
+    value: Tensor,
+    shapes: Sequence[Sequence[int]],
+    places: Tensor,
+    weights: Tensor,
+    around: Tensor | None = None,
+) -> list[str]:
+    """Reasons against devices, dtypes and numbers of axes, and levels without a position."""
+    reasons = [
+        *limits.of_values(value, "values"),
+        *limits.of_places(value, "places", places, around),
+        *limits.of_weights(value, weights, "weights"),
+        *of_axes(places.shape[-1], (2, 3)),
+    ]
+    if value.shape[1] >= 2**31 or not all(prod(shape) for shape in shapes):
+        reasons.append("2^31 positions, or a level without one")
+    return reasons
 
 
 def _shape(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
-from torch import Tensor
+from typing import Any
 
 from .. import library
-from ..limits import CPU, of_axes
-from .operator import run
+from ..limits import CPU
+from .operator import refused, run
 
 __all__ = ["lacking", "refusals", "run", "tolerance"]
 
@@ -17,20 +14,6 @@ tolerance = CPU.tolerance
 lacking = library.lacking()
 
 
-def refusals(
-    value: Tensor,
-    offsets: Tensor,
-    modulation: Tensor,
-    lattice: Sequence[Sequence[int]],
-    softmax: bool = False,
-) -> list[str]:
+def refusals(*args: Any) -> list[str]:
     """Other devices, dtypes and numbers of axes; values without a pixel."""
-    reasons = [
-        *CPU.of_values(value, "values"),
-        *CPU.of_places(value, "offsets", offsets),
-        *CPU.of_weights(value, modulation, "modulation"),
-        *of_axes(offsets.shape[-1], (2, 3)),
-    ]
-    if not 0 < prod(value.shape[1:-2]) < 2**31:
-        reasons.append("a value without a pixel, or with 2^31")
-    return reasons
+    return refused(CPU, *args)

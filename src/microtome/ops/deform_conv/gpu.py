@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .. import launching
-from ..limits import GPU, of_axes
-from .operator import run
+from ..limits import GPU
+from .operator import refused, run
 
 if TYPE_CHECKING:
     from ..deform_attn.launch import Samples
@@ -22,23 +21,9 @@ tolerance = GPU.tolerance
 lacking = launching.lacking()
 
 
-def refusals(
-    value: Tensor,
-    offsets: Tensor,
-    modulation: Tensor,
-    lattice: Sequence[Sequence[int]],
-    softmax: bool = False,
-) -> list[str]:
+def refusals(*args: Any) -> list[str]:
     """Other devices, dtypes and numbers of axes; values without a pixel."""
-    reasons = [
-        *GPU.of_values(value, "values"),
-        *GPU.of_places(value, "offsets", offsets),
-        *GPU.of_weights(value, modulation, "modulation"),
-        *of_axes(offsets.shape[-1], (2, 3)),
-    ]
-    if not 0 < prod(value.shape[1:-2]) < 2**31:
-        reasons.append("a value without a pixel, or with 2^31")
-    return reasons
+    return refused(GPU, *args)
 
 
 def samples(

@@ -1,12 +1,15 @@
-"""The operator behind the compiled backends: schema, shapes and gradient, for any device."""
+"""The operator behind the compiled backends: what they take, schema, shapes, gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..limits import Limits, of_axes
 
 _ARGUMENTS = (
     "Tensor value, Tensor offsets, Tensor modulation, int[] kernel_size, int[] stride, "
@@ -29,6 +32,26 @@ def run(
     """[B, *S, G, C] -> [B, *O, G, C], by the kernel of the tensors' device."""
     out: Tensor = torch.ops.microtome.deform_conv(value, offsets, modulation, *lattice, softmax)
     return out
+
+
+def refused(
+    limits: Limits,
+    value: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
+    lattice: Sequence[Sequence[int]],
+    softmax: bool = False,
+) -> list[str]:
+    """Reasons against devices, dtypes and numbers of axes, and values without a pixel."""
+    reasons = [
+        *limits.of_values(value, "values"),
+        *limits.of_places(value, "offsets", offsets),
+        *limits.of_weights(value, modulation, "modulation"),
+        *of_axes(offsets.shape[-1], (2, 3)),
+    ]
+    if not 0 < prod(value.shape[1:-2]) < 2**31:
+        reasons.append("a value without a pixel, or with 2^31")
+    return reasons
 
 
 def _shape(value: Tensor, offsets: Tensor, *rest: Any) -> Tensor:
