@@ -13,6 +13,7 @@ from untrained import save_untrained
 from microtome.cli import main
 from microtome.data.image_dataset import ManifestDataset
 from microtome.data.stores import create_labels
+from microtome.data.synthetic import write_nuclei
 from microtome.evaluation import evaluate_instances
 from microtome.structures import Classes, Instances, LabelLayers, Segmentation
 
@@ -146,6 +147,22 @@ def test_a_baseline_on_a_split(tissue, tmp_path, capsys):
     assert report["pooled"]["recall@0.5"] > 0
 
 
+def test_objects_as_classes_of_pixels(tmp_path, capsys):
+    data = write_nuclei(tmp_path / "data", {"train": 1, "val": 1, "test": 1}, (8, 32, 32))
+    words = ["evaluate", "--baseline", "otsu_watershed", "--data", str(data), "--output"]
+    assert main([*words, str(tmp_path / "objects"), "--draws", "1"]) == 0
+    pixels = ["--task", "semantic", "--surface_tolerance", "1"]
+    assert main([*words, str(tmp_path / "pixels"), "--draws", "1", *pixels]) == 0
+    assert "HD95" in said(capsys)
+    objects, pixels = (
+        json.loads((tmp_path / kind / "metrics.json").read_text())["pooled"]
+        for kind in ("objects", "pixels")
+    )
+    assert "pq" in objects and "pq" not in pixels
+    assert 0.2 < pixels["iou/nucleus"] == objects["merged_iou/nucleus"]
+    assert pixels["dice/nucleus"] == objects["merged_dice/nucleus"]
+
+
 def test_a_checkpoint_on_its_own_data(finished, capsys):
     """The numbers of `validate`."""
     checkpoint = finished.folder / "checkpoints" / "last.ckpt"
@@ -167,3 +184,6 @@ def test_a_model_of_objects_on_a_manifest(tissue, tmp_path, capsys):
     report = json.loads((out / "metrics.json").read_text())
     assert report["pooled"]["coco_ap"] is not None
     assert 0 < report["about"]["most_detections_in_an_image"] <= 8
+    assert main([*words, "--task", "semantic"]) == 0
+    pixels = json.loads((out / "metrics.json").read_text())["pooled"]
+    assert pixels["iou/nuclei"] == report["pooled"]["merged_iou/nuclei"]

@@ -1,6 +1,7 @@
 """Samples as dictionaries, ids of any size on every way, and what padding means for objects."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,6 +113,20 @@ class TestObjectsWithoutAClassMap:
         assert made.dtype == torch.int64 and made.shape == (8,) * dims
         corner, shared, last, free = (made[(i,) * dims].item() for i in (0, 1, 6, 4))
         assert (corner, shared, last, free) == (1, 2, 1, 0)
+
+    def test_scores_of_pixels_are_those_of_their_best_objects(self, dims):
+        inside = replace(objects(dims), scores=torch.tensor([0.9, 0.75, 0.25]))
+        made = Segmentation(None, inside).with_scores(3).scores
+        assert made.dtype == torch.float32 and made.shape == (3, *[8] * dims)
+        corner, shared, last, free = (made[(slice(None), *[i] * dims)] for i in (0, 1, 6, 4))
+        expected = [[0.1, 0.9, 0], [0.1, 0.9, 0.75], [0.75, 0.25, 0], [1, 0, 0]]
+        torch.testing.assert_close(
+            torch.stack([corner, shared, last, free]), torch.tensor(expected)
+        )
+        sure = Segmentation(None, objects(dims)).with_scores(3)
+        there = objects(dims).masks.maps.any(0)
+        assert sure.scores[1:].amax(0).equal(there.float())
+        assert sure.with_scores(3) is sure and Segmentation().with_scores(3).scores is None
 
     def test_what_is_known_stays(self, dims):
         known = torch.full([8] * dims, 3)

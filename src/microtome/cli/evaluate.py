@@ -21,6 +21,7 @@ metrics.json with bootstrap intervals, metrics.csv by class, size and image, and
 pictures of the best and worst images. Exit code 1 when some images could not be read, 2 when
 nothing was scored."""
 DATA = "a manifest (.json) or a config with `data`; of a checkpoint its own when not given"
+TASK = "what maps hold; `semantic` also scores the pixels of a model that finds objects"
 TTA = "of --ckpt_path: average the scores of classes over each tile mirrored, turned, or both"
 CAP = "detections of an image and class that count for COCO's AP (default: all)"
 SURFACES = "of class maps also HD95 and surface Dice, which may be so far off; takes long"
@@ -74,7 +75,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--split", default="val", help="train, val or test (default: val)")
     add("--predictions", type=Path, metavar="DIR|JSON", help="label maps, or COCO")
     add("--truth", type=Path, metavar="DIR|JSON", help="of the same names")
-    add("--task", choices=("instance", "semantic"), default="instance", help="what maps hold")
+    add("--task", choices=("instance", "semantic"), default="instance", help=TASK)
     add("--class_names", metavar="A,B,C", help="of --task semantic, from 0 on")
     add("--ignore_index", type=int, default=255, help="of --task semantic (default: 255)")
     add("--output", type=Path, metavar="DIR", help="where to write tables and pictures")

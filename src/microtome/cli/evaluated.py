@@ -21,7 +21,7 @@ from ..evaluation.judging import Judged
 from ..evaluation.label_pairs import LabelPair, label_pairs
 from ..inference import Predicts, Tiling
 from ..models import checkpoint_in, load_segmenter
-from ..structures import Classes
+from ..structures import Classes, Segmentation
 from .compose import compose
 from .own_data import own_split, split_of
 from .predict import device_called
@@ -100,11 +100,13 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     """Of a model, or of a baseline, on a split."""
     data = _split(given)
     about = {"data": given.data or "that of the checkpoint", "split": given.split}
+    objects = given.task == "instance"
     if given.baseline:
-        judge = _evaluator(given, data.classes, objects=True)
+        judge = _evaluator(given, data.classes, objects=objects)
         things = [i for i, counted in enumerate(data.classes.things) if counted]
         baseline = OtsuWatershed(given.foreground, given.radius, things[0] if things else 1)
         images = _predicted(data, baseline, None, errors)
+        images = images if objects else _pixels(images)
         return Work(judge, len(data), images, {"model": given.baseline, **about})
     model = load_segmenter(given.ckpt_path, weights=given.weights)
     model = model.to(device_called(given.device))
@@ -115,9 +117,11 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
         )
     usage = model.usage
     tiling = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size).checked()
-    judge = _evaluator(given, model.classes, objects=not model.head.scored)
+    objects = objects and not model.head.scored
+    judge = _evaluator(given, model.classes, objects=objects)
     about |= {"tta": given.tta} if given.tta else {}
     images = _predicted(data, model.eval().averaging(given.tta), tiling, errors)
+    images = images if objects else _pixels(images)
     return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about})
 
 
@@ -153,3 +157,12 @@ def _predicted(
         else:
             result = tiling.predict(ArraySource.from_sample(sample), model)
         yield Judged(name, result, sample.truth, sample.image, sample.spacing)
+
+
+def _pixels(images: Iterator[Judged]) -> Iterator[Judged]:
+    """Classes of pixels alone: of results and truths that hold only objects, these are merged."""
+    for one in images:
+        found, true = one.result, one.truth.with_classes().classes
+        found = found if found.scores is not None else found.with_classes()
+        found = Segmentation(found.classes, scores=found.scores)
+        yield one._replace(result=found, truth=Segmentation(true))

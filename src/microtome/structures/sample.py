@@ -58,6 +58,25 @@ class Segmentation(TensorTree):
             classes = torch.where(layer > 0, table[layer.long()], classes)
         return replace(self, classes=classes)
 
+    def with_scores(self, num_classes: int) -> Segmentation:
+        """Where there are no scores, make them of the objects: [K, *S], the semantic view.
+
+        A pixel has for each class the score of the best object there, 1 where objects have no
+        scores, and for class 0 what that leaves of 1.
+        """
+        objects = self.instances
+        if self.scores is not None or objects is None or objects.masks is None:
+            return self
+        labels = torch.cat([objects.labels.new_zeros(1), objects.labels]).long()
+        sure = torch.ones_like(objects.labels, dtype=torch.float32)
+        own = sure if objects.scores is None else objects.scores.float()
+        own = torch.cat([own.new_zeros(1), own])
+        maps = objects.masks.maps.long()
+        scores = own.new_zeros(num_classes, *maps.shape[1:])
+        scores.scatter_reduce_(0, labels[maps], own[maps], "amax")
+        scores[0] = torch.maximum(scores[0], 1 - scores.amax(0))
+        return replace(self, scores=scores)
+
     def pad(self, canvas: Shape, ignore_index: int) -> Segmentation:
         """Pad at the far ends: classes with `ignore_index`, objects with background.
 
