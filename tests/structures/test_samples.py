@@ -123,6 +123,9 @@ class TestObjectsWithoutAClassMap:
         torch.testing.assert_close(
             torch.stack([corner, shared, last, free]), torch.tensor(expected)
         )
+        alike = replace(inside, labels=torch.tensor([1, 1, 2]))
+        shared = Segmentation(None, alike).with_scores(3).scores[(slice(None), *[1] * dims)]
+        torch.testing.assert_close(shared, torch.tensor([0.1, 0.9, 0]))
         sure = Segmentation(None, objects(dims)).with_scores(3)
         there = objects(dims).masks.maps.any(0)
         assert sure.scores[1:].amax(0).equal(there.float())
