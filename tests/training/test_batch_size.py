@@ -5,6 +5,7 @@ import torch
 import yaml
 
 from microtome.cli import main
+from microtome.data import mixing
 from microtome.training import batch_size
 from microtome.training.batch_size import GIB, _peak, _search
 from microtome.training.parser import ConfigError
@@ -32,7 +33,7 @@ def test_the_largest_that_fits_is_found(free, most, expected):
         asked.append(size)
         return 100 + 10 * size
 
-    assert _search(peak, free, 100, most)[0] == expected
+    assert _search(peak, free, 100, (1, most))[0] == expected
     assert max(asked) <= max(expected, 1)  # nothing larger was tried
 
 
@@ -42,7 +43,7 @@ def test_running_out_of_memory_ends_the_search():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return size
 
-    assert _search(peak, 1e9, 0, 64) == (4, 4)
+    assert _search(peak, 1e9, 0, (1, 64)) == (4, 4)
 
 
 def test_the_peak_of_the_cpu_is_what_was_taken():
@@ -76,6 +77,27 @@ def test_a_small_memory_gives_a_small_batch(tissue, tmp_path, monkeypatch):
     monkeypatch.setattr(batch_size, "_peak", lambda device, work: taken.pop(min(taken)) * GIB)
     done = run("fit", auto(tissue, tmp_path / "a"))
     assert done.data.batch_size == 4 and done.module.trainer.global_step == 6
+
+
+@pytest.mark.parametrize("kind", ["MixUp", "CutMix"])
+def test_mixed_batches_are_measured_as_they_are_trained_on(kind, tissue, tmp_path, monkeypatch):
+    """All of them mixed, however seldom that is; and of one image there is none."""
+    sizes, mixed = [], getattr(mixing, kind).mixed
+
+    def noted(self, images, targets, drawn):
+        sizes.append(len(targets))
+        return mixed(self, images, targets, drawn)
+
+    monkeypatch.setattr(getattr(mixing, kind), "mixed", noted)
+    config = auto(tissue, tmp_path / "a")
+    how = {"class_path": f"microtome.data.mixing.{kind}", "init_args": {"prob": 0.0}}
+    config["model"] |= {"mix": how}
+    done = run("fit", config)
+    assert sizes == [2, 4, 8, 16] and done.data.batch_size == 16
+    assert done.module.mix.prob == 0
+    monkeypatch.setattr(batch_size, "_free", lambda device: 0)
+    with pytest.raises(ConfigError, match="two crops, to be mixed, do not fit"):
+        run("fit", config)
 
 
 def test_what_does_not_fit_at_all_is_told(tissue, tmp_path, monkeypatch, capsys):

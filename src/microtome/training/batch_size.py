@@ -1,7 +1,8 @@
 """The largest batch that fits, by the peak memory of real training crops on the device.
 
 A batch of 1, 2, 4, … goes forward and backward and its peak is measured, until twice as many would
-not fit. Nothing is learnt from it: weights, statistics and chance are afterwards as before.
+not fit. Where batches are mixed, each of these is, and the first has 2. Nothing is learnt from it:
+weights, statistics and chance are afterwards as before.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
 from ..data.datamodule import DataModule
+from ..data.mixing import Mix
 from ..data.sampling import Draw
 from ..inference.memory import out_of_memory
 from ..structures import DataSample
+from .mixed import mixed_losses
 from .module import TrainingModule
 
 log = logging.getLogger("microtome")
@@ -35,7 +39,7 @@ def largest_batch(module: TrainingModule, data: DataModule, trainer: Trainer) ->
     """Return the largest power of two, at most an epoch's crops, that fits on one device.
 
     Raises ValueError for several devices, where no memory can be measured, and when a single crop
-    does not fit.
+    does not fit; of mixed batches, when two do not.
     """
     device = trainer.strategy.root_device
     if trainer.world_size > 1:
@@ -48,20 +52,23 @@ def largest_batch(module: TrainingModule, data: DataModule, trainer: Trainer) ->
     module.to(device).train()
     gradients = sum(p.nbytes for p in module.parameters() if p.requires_grad)
     free = SHARE * _free(device) - STATES * gradients
+    mix = _always(module.mix)
+    least = 1 if mix is None else 2
 
     def peak(size: int) -> float:
         batch = [crops[i % len(crops)].to(device) for i in range(size)]
-        return _peak(device, lambda: _train_on(module, batch, trainer))
+        return _peak(device, lambda: _train_on(module, batch, trainer, mix))
 
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            chosen, used = _search(peak, free, gradients, data.crops)
+            chosen, used = _search(peak, free, gradients, (least, data.crops))
     finally:
         module.zero_grad(set_to_none=True)
         module.load_state_dict(state)
     if not chosen:
+        what = "one crop does" if mix is None else "two crops, to be mixed, do"
         raise ValueError(
-            f"batch_size: auto: one crop does not fit into {free / GIB:.1f} GiB; make it smaller "
+            f"batch_size: auto: {what} not fit into {free / GIB:.1f} GiB; take smaller ones "
             "(data.init_args.crop), or model.checkpointing=true"
         )
     log.info(f"batch      {chosen} crops: {used / GIB:.2f} of {free / GIB:.2f} GiB")
@@ -69,14 +76,15 @@ def largest_batch(module: TrainingModule, data: DataModule, trainer: Trainer) ->
 
 
 def _search(
-    peak: Callable[[int], float], free: float, fixed: float, most: int
+    peak: Callable[[int], float], free: float, fixed: float, sizes: tuple[int, int]
 ) -> tuple[int, float]:
-    """Return the largest size that fits, and its peak; 0 when none does.
+    """Return the largest size, within least … most, that fits, and its peak; 0 when none does.
 
     `fixed` does not grow with the size, so twice as many take at most twice the rest: what might
     not fit is not tried, for a process that takes too much is killed, not told.
     """
-    chosen, used, size, bound = 0, 0.0, 1, 0.0
+    size, most = sizes
+    chosen, used, bound = 0, 0.0, 0.0
     while size <= most and bound <= free:
         try:
             now = peak(size)
@@ -90,12 +98,23 @@ def _search(
     return chosen, used
 
 
-def _train_on(module: TrainingModule, batch: list[DataSample], trainer: Trainer) -> None:
+def _always(mix: Mix | None) -> Mix | None:
+    """The same mixing, of every batch: what is done now and then has to fit, too."""
+    mix = copy.copy(mix)
+    if mix is not None:
+        mix.prob = 1.0
+    return mix
+
+
+def _train_on(
+    module: TrainingModule, batch: list[DataSample], trainer: Trainer, mix: Mix | None
+) -> None:
     module.zero_grad(set_to_none=True)
     with trainer.precision_plugin.forward_context():
         images, targets = module.model.prepare(batch)
         assert targets is not None
-        losses = module.model.losses(module.model(images, targets), targets)
+        chance = np.random.SeedSequence(0)
+        losses = mixed_losses(module.model, images, targets, mix, chance)
         total = module.model.total(losses)
     total.backward()
 
