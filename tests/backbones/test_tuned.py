@@ -141,6 +141,13 @@ def test_adapters_learn_through_a_frozen_transformer():
     [
         (lambda: Tuned(small(), "none"), "mode: expected one of .*got 'none'"),
         (lambda: Tuned(small(), "partial", blocks=3), "blocks: expected 1 to 2, got 3"),
+        *(
+            (
+                lambda mode=mode: Tuned(FoundationViT("uni", options=SMALL, freeze=True), mode, 1),
+                f"mode: {mode} trains what `vit` holds fixed: leave out its `freeze`",
+            )
+            for mode in ("full", "partial")
+        ),
         (lambda: Tuned(small(), low_rank=LowRank(0)), "rank 0.*expected a rank of at least 1"),
         (
             lambda: Tuned(small(), low_rank=LowRank(targets="query")),

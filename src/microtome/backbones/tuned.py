@@ -28,7 +28,8 @@ class Tuned(TokenBackbone):
         blocks: how many blocks `partial` trains.
         low_rank: the size of the thin matrices.
 
-    Raises ValueError for other modes and blocks, and when `low_rank` fits no layer.
+    Raises ValueError for other modes and blocks, for a `vit` that is frozen already where some of
+    it is to be trained, and when `low_rank` fits no layer.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Tuned(TokenBackbone):
             raise ValueError(f"mode: expected one of {get_args(Mode)}, got {mode!r}")
         if mode == "partial" and not 1 <= blocks <= vit.depth:
             raise ValueError(f"blocks: expected 1 to {vit.depth}, got {blocks}")
+        if mode in ("full", "partial") and not any(p.requires_grad for p in vit.parameters()):
+            raise ValueError(f"mode: {mode} trains what `vit` holds fixed: leave out its `freeze`")
         self.vit, self.mode = vit, mode
         self.in_channels, self.spec, self.mask_unit = vit.in_channels, vit.spec, vit.mask_unit
         self.normalisation, self.origin = vit.normalisation, vit.origin
