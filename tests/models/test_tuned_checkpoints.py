@@ -47,6 +47,7 @@ def test_only_what_was_trained_is_saved_and_it_finds_its_base(
     tissue, tmp_path, encoder, mode, held
 ):
     result = run("fit", config(tissue, tmp_path, encoder, mode))
+    assert f"{encoder}: 30 matched\n" in (result.folder / "training.log").read_text()
     checkpoint = result.folder / "checkpoints" / "last.ckpt"
     state = torch.load(checkpoint)["state_dict"]
     kept = [k for k in state if k.startswith("model.backbone.")]

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -31,13 +32,32 @@ def introduce(built: Namespace, trainer: Trainer, folder: Path | None) -> None:
 
 
 @contextmanager
-def logged(folder: Path | None) -> Iterator[None]:
-    """Write what is logged meanwhile to `training.log`; without a folder, nowhere."""
+def held() -> Iterator[MemoryHandler]:
+    """Hold what is logged before a run has its folder: of weights, of data, of batches."""
+    early = MemoryHandler(0, flushOnClose=False)  # with nowhere to flush to it holds everything
+    log.setLevel(log.level or logging.INFO)
+    log.addHandler(early)
+    try:
+        yield early
+    finally:
+        log.removeHandler(early)
+        early.close()
+
+
+@contextmanager
+def logged(folder: Path | None, early: MemoryHandler) -> Iterator[None]:
+    """Write what was held, and what is logged meanwhile, to `training.log`.
+
+    Without a folder, nowhere.
+    """
+    log.removeHandler(early)
     if folder is None:
         yield
         return
     handler = logging.FileHandler(folder / "training.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    early.setTarget(handler)
+    early.flush()
     log.addHandler(handler)
     log.setLevel(min(log.level or logging.INFO, logging.INFO))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from .advice import advising
 from .batch_size import AUTO, largest_batch
 from .checkpoint import Header, WholeFiles, keepers
 from .history import History
-from .logbook import introduce, logged, quiet
+from .logbook import held, introduce, logged, quiet
 from .loggers import finish, make_logger
 from .module import TrainingModule
 from .parser import ConfigError, make_parser, parse, plain, refusing
@@ -32,6 +33,8 @@ from .queries import too_few_queries
 from .signals import StopOnSignal
 from .steering import better, steering
 from .stored import LAST, check_fits, complete
+
+Plain = dict[str, Any]
 
 log = logging.getLogger("microtome")
 
@@ -71,24 +74,24 @@ def run(verb: str, config: dict[str, Any] | None, flags: Sequence[str] = (), **l
     resolved = plain(parser, checked)
     if not leads():
         log.setLevel(logging.WARNING)
-    with refusing(), quiet():
-        start = start_of(checked.ckpt_path, Path(checked.runs) / checked.name)
-        seed_everything(checked.seed, workers=True, verbose=False)
-        built = parser.instantiate(checked)
-        named: State = {}
-        if start is not None:
-            named = complete(start, built.model)
-            check_fits(start, built.model, named)
-        live = {**live, "plugins": [*live.get("plugins", []), WholeFiles(named)]}
-    _inspect(built.data, resolved)
-    with quiet():
+    with held() as early, quiet():
+        with refusing():
+            start = start_of(checked.ckpt_path, Path(checked.runs) / checked.name)
+            seed_everything(checked.seed, workers=True, verbose=False)
+            built = parser.instantiate(checked)
+            named: State = {}
+            if start is not None:
+                named = complete(start, built.model)
+                check_fits(start, built.model, named)
+            live = {**live, "plugins": [*live.get("plugins", []), WholeFiles(named)]}
+        _inspect(built.data, resolved)
         if verb == "validate":
             return _validate(built, start, live)
-        return _fit(built, start, resolved, live)
+        return _fit(built, start, resolved, live, early)
 
 
 def _fit(
-    built: Namespace, start: Path | None, resolved: dict[str, Any], live: dict[str, Any]
+    built: Namespace, start: Path | None, resolved: Plain, live: Plain, early: MemoryHandler
 ) -> Run:
     with refusing():
         built.model.learn_about(built.data)
@@ -117,7 +120,7 @@ def _fit(
         with refusing(), whole(folder / "config.yaml") as part:
             part.write_text(yaml.safe_dump(resolved, sort_keys=False))
         built.data.write(folder)
-    with logged(folder if leads() else None):
+    with logged(folder if leads() else None, early):
         introduce(built, trainer, folder)
         with advising(built, trainer, folder):
             trainer.fit(built.model, built.data, ckpt_path=start, weights_only=True)
@@ -126,7 +129,7 @@ def _fit(
     return Run(built.model, built.data, folder, _figures(trainer))
 
 
-def _validate(built: Namespace, start: Path | None, live: dict[str, Any]) -> Run:
+def _validate(built: Namespace, start: Path | None, live: Plain) -> Run:
     if start is None:
         raise ConfigError("validate needs --ckpt_path FILE, and there is none yet")
     trainer = _trainer(built.trainer.as_dict() | {"logger": False} | live, None, [])
