@@ -49,3 +49,10 @@ def test_averages_are_refused_before_work(verb, model, tissue, tmp_path, capsys)
     assert main(words) == 2
     assert "this model answers with objects" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_confidence_in_stores_is_of_classes(model, tissue, tmp_path, capsys):
+    words = ["predict", "--ckpt_path", model, "--input", tissue, "--output", tmp_path / "out"]
+    assert main([*map(str, words), "--device", "cpu", "--store", "--confidence"]) == 2
+    assert "their scores stand in objects.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

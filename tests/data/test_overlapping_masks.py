@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -39,8 +40,22 @@ def store(path):
     return path / "mask.zarr"
 
 
+def scan(path):
+    """NIfTI stores x, y, z and, fourth, whatever is counted."""
+    nibabel.save(nibabel.Nifti1Image(DEEP.T, np.eye(4)), path / "mask.nii.gz")
+    return path / "mask.nii.gz"
+
+
+def vectors(path):
+    """As the standard says it: the fourth axis is time, the fifth holds vectors. One slice."""
+    nibabel.save(nibabel.Nifti1Image(FLAT[:, None, None].T, np.eye(4)), path / "mask.nii")
+    return path / "mask.nii"
+
+
 @pytest.mark.parametrize(
-    "write, values", [(picture, FLAT), (stack, DEEP), (store, DEEP)], ids=["png", "tiff", "zarr"]
+    "write, values",
+    [(picture, FLAT), (stack, DEEP), (store, DEEP), (scan, DEEP), (vectors, FLAT)],
+    ids=["png", "tiff", "zarr", "nifti", "nifti of vectors"],
 )
 def test_channels_become_numbers_of_sets(tmp_path, write, values):
     source = open_labels(write(tmp_path), encoding="channels")
@@ -50,6 +65,13 @@ def test_channels_become_numbers_of_sets(tmp_path, write, values):
     assert found.dtype == np.uint8 and (found == expected).all()
     part = (*(slice(1, 3) for _ in source.shape),)
     assert (source.read(part) == expected[part]).all()
+
+
+def test_a_time_point_of_nifti_is_one_mask(tmp_path):
+    source = open_labels(scan(tmp_path), encoding="channels", time=1)
+    assert (source.read(window(source.shape)) == DEEP[1]).all()
+    with pytest.raises(ImageReadError, match="time"):
+        open_labels(scan(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,14 @@ def test_what_cannot_be_read_is_reported(tmp_path, kind):
         assert not store.values[:8, :16, :16].any()
 
 
+def test_confidence_of_objects_is_refused_at_the_first_tile(tmp_path):
+    model, store, sure = (Counting(reader()), *(LabelsOnDisk(None, SHAPE, CHUNK) for _ in "ab"))
+    for _ in range(2):  # the second time it is known from the spool
+        with pytest.raises(ValueError, match="scores of objects stand in their table"):
+            predict_to(BlankImage(SHAPE), model, store, work=tmp_path, tiling=TILING, sure=sure)
+    assert model.tiles <= 2 * TILING.batch_size and not store.finished
+
+
 def test_nothing_to_read_is_an_error(tmp_path):
     source = BlankImage((16, 16, 16), damaged=(0, 0, 0))
     store = LabelsOnDisk(None, (16, 16, 16), CHUNK)

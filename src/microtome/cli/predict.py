@@ -47,7 +47,7 @@ def main(verb: str, args: list[str]) -> int:
         tiling = _tiling(model, given)
         checkpoint = checkpoint_in(given.ckpt_path)
         inputs = _inputs(model, checkpoint, given)
-        _check_channels(model, inputs.images.reading)
+        _check(model, inputs.images.reading, given)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
             predict = predict_files
@@ -147,17 +147,16 @@ def _one(sizes: list[float] | None) -> float | list[float] | None:
     return whole[0] if len(whole) == 1 else whole
 
 
-def _check_channels(model: Segmenter, reading: Reading) -> None:
-    """Refuse once what would fail with every image.
-
-    Raises ValueError when images are read with another number of channels than the model takes.
-    """
+def _check(model: Segmenter, reading: Reading, given: argparse.Namespace) -> None:
+    """Refuse once, with a ValueError, what would fail with every image."""
+    if given.confidence and given.store and not model.head.scored:
+        raise ValueError("--confidence: in stores of objects, their scores stand in objects.csv")
     wanted = model.backbone.in_channels
-    given = {"rgb": 3, "grey": 1}.get(reading.channels, wanted)
-    if given != wanted:
+    read = {"rgb": 3, "grey": 1}.get(reading.channels, wanted)
+    if read != wanted:
         raise ValueError(
             f"the model takes {wanted} channels, and the manifest has images read as "
-            f'"{reading.channels}", which is {given}; change its "channels"'
+            f'"{reading.channels}", which is {read}; change its "channels"'
         )
 
 

@@ -18,7 +18,6 @@ from .joining import Objects
 from .ledger import Ledger
 from .predict import Progress
 from .running import Predicts, TileRun
-from .spool import OBJECTS
 from .tiles import TileGrid
 from .tiling import Tiling
 
@@ -81,8 +80,6 @@ def predict_to(
     job = Job(run, stores, Path(work), ledger, progress)
     if not ledger.finished:
         job.predict(workers)
-        if sure is not None and ledger.kind == OBJECTS:
-            raise ValueError("the scores of objects stand in their table, not at pixels of a store")
         job.stitch()
         stores.finish()
         ledger.note(finished=True)

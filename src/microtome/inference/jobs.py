@@ -88,7 +88,7 @@ class Job:
         self.spool.sweep()
         sweep(self.table.parent)
         if not self.ledger.kind and self.spool.kind:
-            self.ledger.note(kind=self.spool.kind)
+            self._know(self.spool.kind)
         wanted = [n for n in range(len(self.grid)) if self._wanted(n)]
         there = {n for n in wanted if n in self.spool or n in self.ledger.failed}
         self.steps = len(self.grid) - len(wanted) + len(self.ledger.blocks)
@@ -102,7 +102,7 @@ class Job:
                 if why:
                     self.ledger.note(failed=tile, why=why)
                 elif not self.ledger.kind:
-                    self.ledger.note(kind=kind)
+                    self._know(kind)
                 while self.ledger.kind and unsorted:
                     self._done(unsorted.pop(), keeper)
         if len(self.ledger.failed) == len(self.grid):
@@ -121,6 +121,12 @@ class Job:
     def objects(self) -> Objects | None:
         """Class and score of each, once they are stitched."""
         return self._table().objects if self.ledger.kind == OBJECTS else None
+
+    def _know(self, kind: str) -> None:
+        """Raises ValueError at the first tile, not after the last."""
+        if kind == OBJECTS and self.stores.sure is not None:
+            raise ValueError("the scores of objects stand in their table, not at pixels of a store")
+        self.ledger.note(kind=kind)
 
     def _decided(self) -> Decided:
         """Decide once: a run that is killed after it goes on with painting."""

@@ -108,7 +108,8 @@ def open_labels(
         encoding: of image files. `index`: the value of a pixel; colour masks are refused unless all
             channels are equal, floats unless they are whole numbers. `ade20k`: R // 10 * 256 + G,
             as the classes in ADE20K's full release. `channels`, of any store: a mask for each of
-            the classes that overlap; what is read is the number of their set.
+            the classes that overlap; what is read is the number of their set. The fourth axis of
+            NIfTI then counts classes, unless `time` or `axes` says otherwise.
         time: which time point, where there are several.
         axes: letters of an array that does not name its axes.
 
@@ -116,10 +117,18 @@ def open_labels(
     """
     sets = encoding == "channels"
     stored = open_stored(path, axes=axes, labels=not sets)
+    if sets and axes is None and time is None and _fourth_is_free(stored):
+        stored = open_stored(path, axes="czyx")
     if stored is None:
         values, stated = decode_labels(path, encoding)
         stored = _InMemory(os.fspath(path), values, stated, sets)
     return LabelSource(stored, name_of(path), time, spacing, sets)
+
+
+def _fourth_is_free(stored: Stored | None) -> bool:
+    """Whether the file is NIfTI of four axes, which says of the fourth only that there is one."""
+    nifti = stored is not None and stored.file.lower().endswith((".nii", ".nii.gz"))
+    return nifti and stored is not None and stored.layout.axes == "tzyx"
 
 
 def read_labels(
