@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
+from microtome.cli import main
 from microtome.training.run import run
 from small_runs import tiny_config
 
@@ -197,3 +198,19 @@ def test_patience_ends_a_run_for_good(tissue, tmp_path):
 def test_no_epochs_are_no_steps(tissue, tmp_path):
     done = run("fit", tiny_config(tissue, tmp_path, max_epochs=0))
     assert done.module.trainer.global_step == 0
+
+
+def test_a_runs_folder_is_enough_to_go_on(tissue, tmp_path, capsys):
+    """Its config, its newest checkpoint, its name; what is not a run is told."""
+    first = run("fit", tiny_config(tissue, tmp_path, max_epochs=1))
+    (tmp_path / "tiny").rename(tmp_path / "moved")
+    words = ["fit", "--resume", str(tmp_path / "moved")]
+    assert main([*words, "trainer.max_epochs=2"]) == 0
+    state = torch.load(tmp_path / "moved/checkpoints/last.ckpt", weights_only=True)
+    assert state["global_step"] == 2 * first.module.trainer.global_step
+    assert [f.name for f in tmp_path.iterdir()] == ["moved"]
+    for file in (tmp_path / "moved" / "checkpoints").iterdir():
+        file.unlink()
+    assert main(words) == 2 and "no checkpoint (*.ckpt) in it" in capsys.readouterr().err
+    assert main(["fit", "--resume", str(tmp_path)]) == 2
+    assert "fit needs --config" in capsys.readouterr().err

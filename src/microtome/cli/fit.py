@@ -11,6 +11,7 @@ from .compose import ComposeError, compose
 from .words import Words, sort_words
 
 HELP = Path(__file__).with_name("help_fit.txt")
+START = "--ckpt_path="
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -20,12 +21,24 @@ def main(verb: str, args: list[str]) -> int:
         return 0
     try:
         words = sort_words(args)
+        if verb == "fit":
+            words = _run_again(words)
         if verb == "fit" and words.config is None:
             return refuse("fit needs --config FILE or NAME (try `--config demo`)")
         config = compose(words.config, words.overrides) if words.config else None
     except ComposeError as error:
         return refuse(str(error))
     return _run(verb, config, words)
+
+
+def _run_again(words: Words) -> Words:
+    """Without a config, a run's folder that is gone on from stands for its config and its name."""
+    starts = [Path(word.removeprefix(START)) for word in words.flags if word.startswith(START)]
+    if words.config is not None or not starts or not (starts[-1] / "config.yaml").is_file():
+        return words
+    folder = starts[-1].resolve()
+    place = [f"--runs={folder.parent}", f"--name={folder.name}"]
+    return Words(str(folder / "config.yaml"), words.overrides, place + words.flags)
 
 
 def _run(verb: str, config: dict[str, Any] | None, words: Words) -> int:
@@ -59,11 +72,10 @@ def _in_folders(words: Words) -> Words:
     from ..models import checkpoint_in
     from ..training.parser import ConfigError
 
-    flag = "--ckpt_path="
     try:
         flags = [
-            f"{flag}{checkpoint_in(word.removeprefix(flag))}"
-            if word.startswith(flag) and Path(word.removeprefix(flag)).is_dir()
+            f"{START}{checkpoint_in(word.removeprefix(START))}"
+            if word.startswith(START) and Path(word.removeprefix(START)).is_dir()
             else word
             for word in words.flags
         ]
@@ -77,7 +89,7 @@ def _stored_config(words: Words) -> dict[str, Any]:
     from ..training.parser import ConfigError
     from ..training.stored import as_built, read_header
 
-    given = [flag for flag in words.flags if flag.startswith("--ckpt_path=")]
+    given = [flag for flag in words.flags if flag.startswith(START)]
     if not given:
         raise ConfigError("validate needs --ckpt_path FILE (and --config to use another config)")
     if words.overrides:

@@ -32,7 +32,7 @@ tensorboard/, checkpoints/best.ckpt and last.ckpt, visualizations/, training_his
 options
   --config FILE|NAME    a YAML file, or a packaged one: {experiments}
   --ckpt_path FILE      go on from a checkpoint, or validate it; `last`: the newest that is whole
-  --resume [FILE]       the same; alone it means `last`
+  --resume [FILE]       the same; alone it means `last`; a run's folder needs no --config
   --logger NAME         tensorboard, wandb or none; metrics.csv is always written
   --device DEVICE       cpu, cuda, cuda:0, mps
   --fast_dev_run        one batch of everything, nothing is written
