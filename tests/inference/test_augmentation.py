@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from microtome.data.resizing import resized
 from microtome.inference import predict, predict_resized, predict_scores
-from microtome.inference.augmentation import Averaged, averaged, views
+from microtome.inference.augmentation import Averaged, View, Views, averaged
 from microtome.structures import DataSample, Instances, Segmentation
 
 COUNTS = {("mirror", 2): 4, ("turn", 2): 4, ("both", 2): 8}
@@ -16,12 +18,12 @@ SHAPES = {2: (6, 9), 3: (4, 6, 9)}
 @pytest.mark.parametrize(("ways", "dims"), COUNTS)
 def test_views_differ_and_lead_back(ways, dims):
     sample = DataSample(torch.rand(2, *SHAPES[dims]), spacing=(3.0, 2.0, 1.0)[-dims:])
-    seen = views(ways, dims)
+    seen = Views(ways).all(dims)
     shown = [view.of(sample) for view in seen]
     assert len({(tuple(s.shape), s.image.numpy().tobytes()) for s in shown}) == COUNTS[ways, dims]
     assert shown[0].image.equal(sample.image)
     for view, one in zip(seen, shown, strict=True):
-        assert view.back(one.image).equal(sample.image)
+        assert view.back(one.image, sample.shape).equal(sample.image)
         sizes = dict(zip(sample.shape, sample.spacing, strict=True))
         assert one.spacing == tuple(sizes[n] for n in one.shape), "each side keeps its spacing"
 
@@ -53,6 +55,39 @@ def test_mirroring_made_by_hand(network, dims):
     with torch.no_grad():
         (found,) = Averaged(net, "mirror").predict_samples([DataSample(image)])
     assert torch.allclose(found.scores, by_hand / 2**dims, atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_scales_made_by_hand(network, dims):
+    """Against torch's own resizing, where nothing shrinks (it smooths what does, on two axes)."""
+    net, shape = network(dims), SHAPES[dims]
+    image, mode = torch.rand(1, 2, *shape), {2: "bilinear", 3: "trilinear"}[dims]
+    big = F.interpolate(image, [2 * n for n in shape], mode=mode)
+    by_hand = net.predict_samples([DataSample(image[0])])[0].scores
+    down = net.predict_samples([DataSample(big[0])])[0].scores[None]
+    by_hand = by_hand + resized(down[0], shape)
+    with torch.no_grad():
+        (found,) = Averaged(net, Views(scales=(1.0, 2.0))).predict_samples([DataSample(image[0])])
+    assert torch.allclose(found.scores, by_hand / 2, atol=1e-6)
+
+
+def test_a_resized_view_keeps_micrometres_and_comes_back():
+    sample = DataSample(torch.rand(1, 7, 10), spacing=(2.0, 1.0))
+    view = View(0.75, (-1,), 1)
+    seen = view.of(sample)
+    assert seen.shape == (8, 5)
+    assert [n * s for n, s in zip(seen.shape, seen.spacing, strict=True)] == [10.0, 14.0]
+    assert view.back(seen.image, sample.shape).shape == (1, 7, 10)
+    ramp = torch.linspace(0, 1, 40).expand(1, 40, 40)
+    again = view.back(view.of(DataSample(ramp)).image, (40, 40))
+    assert (again - ramp)[:, 2:-2, 2:-2].abs().max() < 1e-3, "mirrored, turned and back"
+
+
+def test_views_of_every_scale_and_their_name():
+    views = Views("both", (0.75, 1.0, 1.25))
+    assert len(set(views.all(2))) == 24
+    assert str(views) == "both at 0.75, 1, 1.25"
+    assert str(Views("mirror")) == "mirror" and str(Views(scales=(2.0,))) == "at 2"
 
 
 class Symmetric:
@@ -99,5 +134,8 @@ def test_objects_and_other_ways_are_refused():
         averaged(Objects(), "mirror", scored=False)
     with pytest.raises(ValueError, match=r"one of \('mirror', 'turn', 'both'\), got 'flip'"):
         Averaged(Symmetric(), "flip")
+    for scales in ((), (0.0,), (float("inf"),), (1.0, -1.0)):
+        with pytest.raises(ValueError, match="expected scales above 0"):
+            Averaged(Symmetric(), Views(scales=scales))
     model = Objects()
     assert averaged(model, None, scored=False) is model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import refuse
+from .views import add_views
 
 if TYPE_CHECKING:
     from ..evaluation import DatasetEvaluator
@@ -22,7 +23,6 @@ pictures of the best and worst images. Exit code 1 when some images could not be
 nothing was scored."""
 DATA = "a manifest (.json) or a config with `data`; of a checkpoint its own when not given"
 TASK = "what maps hold; `semantic` also scores the pixels of a model that finds objects"
-TTA = "of --ckpt_path: average the scores of classes over each tile mirrored, turned, or both"
 CAP = "detections of an image and class that count for COCO's AP (default: all)"
 SURFACES = "of class maps also HD95 and surface Dice, which may be so far off; takes long"
 SPACING = "micrometres per pixel, one or one per axis, where images do not say"
@@ -87,7 +87,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--pictures", type=int, default=4, metavar="N", help="of the best and worst (default: 4)")
     add("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
-    add("--tta", choices=("mirror", "turn", "both"), help=TTA)
+    add_views(parser)
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     return parser
@@ -103,7 +103,7 @@ def _mistakes(given: argparse.Namespace) -> list[str]:
         wrong.append("--baseline needs --data")
     if given.predictions and given.data:
         wrong.append("--data is for --ckpt_path and --baseline")
-    if given.tta and not given.ckpt_path:
+    if (given.tta or given.tta_scales) and not given.ckpt_path:
         wrong.append("--tta is for --ckpt_path")
     if min(given.draws, given.pictures, 1 if given.cap is None else given.cap) < 1:
         wrong.append("--draws, --pictures and --cap: expected at least 1")

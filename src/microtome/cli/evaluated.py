@@ -25,6 +25,7 @@ from ..structures import Classes, Segmentation
 from .compose import compose
 from .own_data import own_split, split_of
 from .predict import device_called
+from .views import views
 
 LISTED = 5  # names in a refusal
 
@@ -119,8 +120,9 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     tiling = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size).checked()
     objects = objects and not model.head.scored
     judge = _evaluator(given, model.classes, objects=objects)
-    about |= {"tta": given.tta} if given.tta else {}
-    images = _predicted(data, model.eval().averaging(given.tta), tiling, errors)
+    tta = views(given)
+    about |= {"tta": str(tta)} if tta else {}
+    images = _predicted(data, model.eval().averaging(tta), tiling, errors)
     images = images if objects else _pixels(images)
     return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about})
 

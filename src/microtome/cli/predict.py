@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import refuse
+from .views import add_views, views
 
 if TYPE_CHECKING:
     from ..data.records import Reading
-    from ..inference import Tiling
+    from ..inference import Tiling, Views
     from ..inference.inputs import Inputs
     from ..inference.summary import Summary
     from ..models import Segmenter
@@ -24,7 +25,6 @@ not given is as in the training run. Run again, it goes on where it stopped. Exi
 images failed, 2 when nothing was started."""
 OVERLAP = "what the next tile repeats: below 1 a part, from 1 on as much; one or one per axis"
 CHECKPOINT = "a checkpoint, the folder of a run (best.ckpt, else last.ckpt), or of an export"
-TTA = "also predict each tile mirrored, turned by right angles, or both; average scores of classes"
 OBJECTS = "of objects: tif, zarr, csv, parquet, coco, geojson (default: tif,csv)"
 
 
@@ -41,6 +41,7 @@ def main(verb: str, args: list[str]) -> int:
     from .speak import progress
 
     try:
+        tta = views(given)
         model = load_segmenter(given.ckpt_path, weights=given.weights).to(
             device_called(given.device)
         )
@@ -55,10 +56,10 @@ def main(verb: str, args: list[str]) -> int:
                 predict = partial(predict_into_stores, workers=given.workers, expect=print)
             summary = predict(
                 inputs,
-                model.eval().averaging(given.tta),
+                model.eval().averaging(tta),
                 given.output,
                 tiling,
-                made_by=_maker(checkpoint, given.tta),
+                made_by=_maker(checkpoint, tta),
                 objects=given.objects.split(","),
                 confidence=given.confidence,
                 overwrite=given.overwrite,
@@ -85,7 +86,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--overlap", type=float, nargs="+", metavar="SIZE", help=OVERLAP)
     add("--unit", choices=("px", "um"), default="px", help="of --tile and --overlap (default: px)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
-    add("--tta", choices=("mirror", "turn", "both"), help=TTA)
+    add_views(parser)
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
     add("--confidence", action="store_true", help="also write OUTPUT/confidence")
@@ -175,12 +176,12 @@ def _for_memory(error: BaseException, tiling: Tiling) -> str:
     )
 
 
-def _maker(checkpoint: Path, tta: str | None) -> dict[str, str]:
+def _maker(checkpoint: Path, tta: Views | None) -> dict[str, str]:
     """What results depend on: the sha256 of what holds the weights, and the views."""
     from ..files import sha256
 
     held = sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
-    return {"checkpoint": held} | ({} if tta is None else {"tta": tta})
+    return {"checkpoint": held} | ({} if tta is None else {"tta": str(tta)})
 
 
 def _report(summary: Summary, model: Segmenter, output: Path) -> int:

@@ -5,7 +5,7 @@
 Many images are the matter of `inference.batch` and `inference.inputs`, which also score and draw.
 """
 
-from .augmentation import Averaged
+from .augmentation import Averaged, Views
 from .beyond_memory import Outcome, predict_to
 from .estimate import Estimate, estimate
 from .joining import Objects
@@ -22,6 +22,7 @@ __all__ = [
     "Predicts",
     "TileGrid",
     "Tiling",
+    "Views",
     "estimate",
     "predict",
     "predict_resized",

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..backbones import Backbone
 from ..heads import Head, Targets
 from ..inference import Predicts, predict, predict_resized
-from ..inference.augmentation import Ways, averaged
+from ..inference.augmentation import Views, Ways, averaged
 from ..inference.predict import Progress
 from ..losses import weighted_sum
 from ..necks import Neck
@@ -148,7 +148,7 @@ class Segmenter(Savable):
         tile: int | Sequence[int] | None = None,
         overlap: float | None = None,
         batch_size: int = 4,
-        tta: Ways | None = None,
+        tta: Views | Ways | None = None,
         progress: Progress | None = None,
     ) -> Segmentation:
         """Segment one image of any size.
@@ -161,7 +161,7 @@ class Segmenter(Savable):
             overlap: what neighbours share: below 1 a part of a tile, from 1 on pixels;
                 `usage.overlap` by default.
             batch_size: tiles at once.
-            tta: also predict tiles mirrored and turned; see `averaging`.
+            tta: also predict tiles mirrored, turned, resized; see `averaging`.
             progress: called with the number of tiles done and of all.
 
         Returns, on the CPU, the class map `classes` [*S]; or `instances`, where the head answers
@@ -177,8 +177,8 @@ class Segmenter(Savable):
             source, model, tile=tile, overlap=overlap, batch_size=batch_size, progress=progress
         )
 
-    def averaging(self, tta: Ways | None) -> Predicts:
-        """This model, asked about every tile mirrored, turned by right angles, or both.
+    def averaging(self, tta: Views | Ways | None) -> Predicts:
+        """This model, asked about every tile mirrored, turned by right angles, or both; resized.
 
         None is the model as it is. Raises ValueError for a head that answers with objects.
         """
