@@ -102,7 +102,8 @@ def test_certain_answers_leave_a_finite_gradient(gamma):
 
 
 @pytest.mark.parametrize(
-    "options, kept", [({"fraction": 0.5}, 2), ({"fraction": 0.1, "least": 3}, 3), ({}, 4)]
+    "options, kept",
+    [({"fraction": 0.5}, 2), ({"fraction": 0.1, "least": 3}, 3), ({"fraction": 0.0}, 1), ({}, 4)],
 )
 def test_ohem_is_the_mean_of_the_hardest(options, kept):
     truth = torch.tensor([[0, 0, IGNORED, 0, 0]])

@@ -89,13 +89,13 @@ def ohem(
         classes: [B, *S] integers, 0…K - 1 or `ignore_index`.
         ignore_index: the class of pixels that are not judged.
         fraction: 0…1, how many of the pixels that are not ignored are kept.
-        least: so many are kept at least, where there are as many.
+        least: so many are kept at least, where there are as many; one in any case.
     """
     classes, valid = classes.long(), classes != ignore_index
     losses = _entropies(logits, classes, ignore_index).masked_fill(~valid, -1.0)
     hardest = losses.flatten().sort(descending=True).values  # ignored pixels come last
     count = valid.sum()
-    kept = (count * fraction).long().clamp(min=int(least)).minimum(count)
+    kept = (count * fraction).long().clamp(min=max(1, int(least))).minimum(count)
     ranks = torch.arange(len(hardest), device=hardest.device)
     return hardest.where(ranks < kept, 0.0).sum() / kept.clamp(min=1)
 
