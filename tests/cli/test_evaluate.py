@@ -136,24 +136,26 @@ def test_mistakes(words, why, capsys):
     assert why in said(capsys)
 
 
-def test_a_baseline_on_a_split(tissue, tmp_path, capsys):
+def test_a_baseline_on_a_split(tissue, tmp_path, capsys, caplog):
     out = tmp_path / "out"
     words = ["evaluate", "--baseline", "otsu_watershed", "--foreground", "dark", "--radius", "3"]
     assert main([*words, "--data", str(tissue), "--split", "test", "--output", str(out)]) == 0
     assert "over 2 images" in said(capsys)
+    assert "calls every object stroma" in caplog.text
     report = json.loads((out / "metrics.json").read_text())
     assert report["about"]["model"] == "otsu_watershed"
     assert set(report["images"]) == {"tissue_0008", "tissue_0009"}
     assert report["pooled"]["recall@0.5"] > 0
 
 
-def test_objects_as_classes_of_pixels(tmp_path, capsys):
+def test_objects_as_classes_of_pixels(tmp_path, capsys, caplog):
     data = write_nuclei(tmp_path / "data", {"train": 1, "val": 1, "test": 1}, (8, 32, 32))
     words = ["evaluate", "--baseline", "otsu_watershed", "--data", str(data), "--output"]
     assert main([*words, str(tmp_path / "objects"), "--draws", "1"]) == 0
     pixels = ["--task", "semantic", "--surface_tolerance", "1"]
     assert main([*words, str(tmp_path / "pixels"), "--draws", "1", *pixels]) == 0
     assert "HD95" in said(capsys)
+    assert "calls every object" not in caplog.text, "there is one class of objects"
     objects, pixels = (
         json.loads((tmp_path / kind / "metrics.json").read_text())["pooled"]
         for kind in ("objects", "pixels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ from .compose import compose
 from .own_data import own_split, split_of
 from .predict import device_called
 from .views import views
+
+log = logging.getLogger("microtome")
 
 LISTED = 5  # names in a refusal
 
@@ -104,9 +107,7 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     objects = given.task == "instance"
     if given.baseline:
         judge = _evaluator(given, data.classes, objects=objects)
-        things = [i for i, counted in enumerate(data.classes.things) if counted]
-        baseline = OtsuWatershed(given.foreground, given.radius, things[0] if things else 1)
-        images = _predicted(data, baseline, None, errors)
+        images = _predicted(data, _baseline(given, data.classes), None, errors)
         images = images if objects else _pixels(images)
         return Work(judge, len(data), images, {"model": given.baseline, **about})
     model = load_segmenter(given.ckpt_path, weights=given.weights)
@@ -125,6 +126,19 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     images = _predicted(data, model.eval().averaging(tta), tiling, errors)
     images = images if objects else _pixels(images)
     return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about})
+
+
+def _baseline(given: argparse.Namespace, classes: Classes) -> OtsuWatershed:
+    """Which calls every object by the first class that is counted."""
+    things = [i for i, counted in enumerate(classes.things) if counted] or [1]
+    if len(things) > 1:
+        log.warning(
+            "%s calls every object %s, for it tells no classes apart: read its numbers of `any "
+            "class`, or give one class of `things`",
+            given.baseline,
+            classes.names[things[0]],
+        )
+    return OtsuWatershed(given.foreground, given.radius, things[0])
 
 
 def _split(given: argparse.Namespace) -> SampleDataset:
