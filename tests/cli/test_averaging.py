@@ -34,6 +34,8 @@ def test_evaluate_averages(finished, tmp_path, capsys):
     assert main([*words, "--tta", "mirror"]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["about"]["tta"] == "mirror"
     assert main(["evaluate", "--baseline", "otsu_watershed", "--data", "x", "--tta", "turn"]) == 2
-    assert "--tta is for --ckpt_path" in capsys.readouterr().err
+    assert "--tta, --tta_scales and --min_score are for --ckpt_path" in capsys.readouterr().err
     assert main([*words, "--tta_scales", "0"]) == 2
     assert "expected scales above 0" in capsys.readouterr().err
+    assert main([*words, "--min_score", "0.5"]) == 2
+    assert "sifts no objects by their scores" in capsys.readouterr().err

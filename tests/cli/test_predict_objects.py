@@ -51,6 +51,21 @@ def test_averages_are_refused_before_work(verb, model, tissue, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+def test_objects_are_sifted_by_the_score_that_is_asked(model, tissue, tmp_path):
+    words = ["predict", "--ckpt_path", model, "--input", tissue, "--device", "cpu"]
+    found = {}
+    for least in ("0", "0.4"):
+        out = tmp_path / least
+        assert main([*map(str, words), "--output", str(out), "--min_score", least]) == 0
+        rows = csv.DictReader((out / "objects.csv").read_text().splitlines())
+        found[least] = [float(row["score"]) for row in rows]
+        made_by = json.loads((out / "run.json").read_text())["settings"]["made_by"]
+        assert made_by["min_score"] == least
+    assert len(found["0"]) > len(found["0.4"])
+    assert not found["0.4"] or min(found["0.4"]) >= 0.4
+    assert min(found["0"]) < 0.4
+
+
 def test_confidence_in_stores_is_of_classes(model, tissue, tmp_path, capsys):
     words = ["predict", "--ckpt_path", model, "--input", tissue, "--output", tmp_path / "out"]
     assert main([*map(str, words), "--device", "cpu", "--store", "--confidence"]) == 2

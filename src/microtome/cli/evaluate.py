@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import refuse
-from .views import add_views
+from .asked import add_asked, is_asked
 
 if TYPE_CHECKING:
     from ..evaluation import DatasetEvaluator
@@ -87,7 +87,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--pictures", type=int, default=4, metavar="N", help="of the best and worst (default: 4)")
     add("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
-    add_views(parser)
+    add_asked(parser)
     add("--weights", metavar="FILE|DIR", help="where the file of a frozen encoder is")
     add("--device", default="auto", help="cpu, cuda, cuda:0, mps (default: the best there is)")
     return parser
@@ -103,8 +103,8 @@ def _mistakes(given: argparse.Namespace) -> list[str]:
         wrong.append("--baseline needs --data")
     if given.predictions and given.data:
         wrong.append("--data is for --ckpt_path and --baseline")
-    if (given.tta or given.tta_scales) and not given.ckpt_path:
-        wrong.append("--tta is for --ckpt_path")
+    if is_asked(given) and not given.ckpt_path:
+        wrong.append("--tta, --tta_scales and --min_score are for --ckpt_path")
     if min(given.draws, given.pictures, 1 if given.cap is None else given.cap) < 1:
         wrong.append("--draws, --pictures and --cap: expected at least 1")
     return wrong + _mistakes_of_files(given) + _mistakes_of_surfaces(given)

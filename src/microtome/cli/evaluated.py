@@ -23,10 +23,10 @@ from ..evaluation.label_pairs import LabelPair, label_pairs
 from ..inference import Predicts, Tiling
 from ..models import checkpoint_in, load_segmenter
 from ..structures import Classes, Segmentation
+from .asked import asked
 from .compose import compose
 from .own_data import own_split, split_of
 from .predict import device_called
-from .views import views
 
 log = logging.getLogger("microtome")
 
@@ -121,11 +121,10 @@ def _answers(given: argparse.Namespace, errors: dict[str, str]) -> Work:
     tiling = Tiling(usage.mode, usage.tile, usage.overlap, given.batch_size).checked()
     objects = objects and not model.head.scored
     judge = _evaluator(given, model.classes, objects=objects)
-    tta = views(given)
-    about |= {"tta": str(tta)} if tta else {}
-    images = _predicted(data, model.eval().averaging(tta), tiling, errors)
+    predicts, told = asked(model, given)
+    images = _predicted(data, predicts, tiling, errors)
     images = images if objects else _pixels(images)
-    return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about})
+    return Work(judge, len(data), images, {"model": str(given.ckpt_path), **about, **told})
 
 
 def _baseline(given: argparse.Namespace, classes: Classes) -> OtsuWatershed:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import refuse
-from .views import add_views, views
+from .asked import add_asked, asked
 
 if TYPE_CHECKING:
     from ..data.records import Reading
-    from ..inference import Tiling, Views
+    from ..inference import Tiling
     from ..inference.inputs import Inputs
     from ..inference.summary import Summary
     from ..models import Segmenter
@@ -41,7 +41,6 @@ def main(verb: str, args: list[str]) -> int:
     from .speak import progress
 
     try:
-        tta = views(given)
         model = load_segmenter(given.ckpt_path, weights=given.weights).to(
             device_called(given.device)
         )
@@ -49,6 +48,7 @@ def main(verb: str, args: list[str]) -> int:
         checkpoint = checkpoint_in(given.ckpt_path)
         inputs = _inputs(model, checkpoint, given)
         _check(model, inputs.images.reading, given)
+        predicts, told = asked(model, given)
         with progress("predicting") as bar:
             task = bar.add_task("", total=len(inputs.names))
             predict = predict_files
@@ -56,10 +56,10 @@ def main(verb: str, args: list[str]) -> int:
                 predict = partial(predict_into_stores, workers=given.workers, expect=print)
             summary = predict(
                 inputs,
-                model.eval().averaging(tta),
+                predicts,
                 given.output,
                 tiling,
-                made_by=_maker(checkpoint, tta),
+                made_by=_maker(checkpoint) | told,
                 objects=given.objects.split(","),
                 confidence=given.confidence,
                 overwrite=given.overwrite,
@@ -86,7 +86,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     add("--overlap", type=float, nargs="+", metavar="SIZE", help=OVERLAP)
     add("--unit", choices=("px", "um"), default="px", help="of --tile and --overlap (default: px)")
     add("--batch_size", type=int, default=4, metavar="N", help="tiles at once (default: 4)")
-    add_views(parser)
+    add_asked(parser)
     add("--spacing_um", type=float, help="micrometres per pixel, where files do not say")
     add("--objects", default="tif,csv", metavar="FORMATS", help=OBJECTS)
     add("--confidence", action="store_true", help="also write OUTPUT/confidence")
@@ -176,12 +176,12 @@ def _for_memory(error: BaseException, tiling: Tiling) -> str:
     )
 
 
-def _maker(checkpoint: Path, tta: Views | None) -> dict[str, str]:
-    """What results depend on: the sha256 of what holds the weights, and the views."""
+def _maker(checkpoint: Path) -> dict[str, str]:
+    """What results depend on: the sha256 of what holds the weights."""
     from ..files import sha256
 
     held = sha256(checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint)
-    return {"checkpoint": held} | ({} if tta is None else {"tta": str(tta)})
+    return {"checkpoint": held}
 
 
 def _report(summary: Summary, model: Segmenter, output: Path) -> int:

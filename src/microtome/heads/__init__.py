@@ -50,6 +50,20 @@ class Head(Part, Generic[P]):
         """
         return None
 
+    def sift(self, min_score: float) -> None:
+        """Decode objects that score at least so much from now on; what is saved stays as it was.
+
+        Raises ValueError outside 0…1, and for heads that sift no objects.
+        """
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score: expected 0 to 1, got {min_score}")
+        if not self._sifted(min_score):
+            raise ValueError(f"min_score: {type(self).__name__} sifts no objects by their scores")
+
+    def _sifted(self, min_score: float) -> bool:
+        """Take it over, where objects have scores."""
+        return False
+
     @abstractmethod
     def decode(self, prediction: P, images: ImageList) -> list[Segmentation]:
         """One result per image, at its true shape in `images`."""

@@ -81,6 +81,10 @@ class MaskClassification(Head[MaskPrediction]):
         self.deciding = Deciding(min_score, mask_threshold, min_visible).checked()
         self.scored = task == "semantic"
 
+    def _sifted(self, min_score: float) -> bool:
+        self.deciding = self.deciding._replace(min_score=min_score)
+        return not self.scored
+
     def losses(
         self,
         prediction: MaskPrediction,

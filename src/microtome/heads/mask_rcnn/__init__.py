@@ -125,6 +125,10 @@ class MaskRCNN(Head[RCNNPrediction]):
         if pretrained is not None:
             load_published(self, pretrained)
 
+    def _sifted(self, min_score: float) -> bool:
+        self.regions.detecting = self.regions.detecting._replace(min_score=min_score)
+        return True
+
     def restated(self) -> dict[str, Any]:
         """Say what was built, not where weights were found: rebuilding needs no file."""
         return {"pretrained": None}
