@@ -1,5 +1,7 @@
 """What tests of heads of masks share: classes, small pyramids, and a batch of maps of them."""
 
+import math
+
 import torch
 
 from microtome.structures import Classes, ImageList, PyramidSpec
@@ -30,3 +32,15 @@ def losses_of_other_masks(head, prediction, targets):
         torch.manual_seed(1)
         found.append(head.losses(prediction._replace(features=features), targets))
     return found
+
+
+def other_padding(head, maps, images):
+    """Images of half their first axis, their encoded maps, and those with other padding."""
+    shapes = images.shapes.clone()
+    shapes[:, 0] //= 2
+    images = ImageList(images.tensor, shapes)
+    pixels = head.pixels(maps, images)
+    levels, features = [x.clone() for x in pixels.levels], pixels.features.clone()
+    for x in (*levels, features):
+        x[:, :, math.ceil(x.shape[2] / 2) :] = 7.0
+    return images, pixels, pixels._replace(levels=levels, features=features)

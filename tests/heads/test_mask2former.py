@@ -1,11 +1,9 @@
 """Mask2Former: contract, ignored pixels, padding, decoding, small trainings, in 2D and 3D."""
 
-import math
-
 import pytest
 import torch
 from instance_contract import InstanceContract
-from mask_heads import CLASSES, PLANE, VOLUME, batch, losses_of_other_masks
+from mask_heads import CLASSES, PLANE, VOLUME, batch, losses_of_other_masks, other_padding
 from torch.nn import functional as F
 
 from microtome.heads.mask2former import Mask2Former
@@ -159,18 +157,11 @@ def seeded_losses(head, prediction, targets):
 def test_padding_gives_nothing_to_the_decoder(spec):
     """Encoded maps and features that differ in padding alone give the same queries."""
     head, maps, images = setting(spec)
-    head.eval()
-    shapes = images.shapes.clone()
-    shapes[:, 0] //= 2
-    images = ImageList(images.tensor, shapes)
-    pixels = head.pixels(maps, images)
-    levels, features = [x.clone() for x in pixels.levels], pixels.features.clone()
-    for x in levels:
-        x[:, :, math.ceil(x.shape[2] / 2) :] = 7.0
-    first = head.decoder(pixels, images)
-    second = head.decoder(pixels._replace(levels=levels, features=features), images)
+    half, pixels, other = other_padding(head.eval(), maps, images)
+    first = head.decoder(pixels, half)
+    second = head.decoder(other, half)
     torch.testing.assert_close(first.class_logits, second.class_logits)
-    whole = head.decoder(pixels, ImageList(images.tensor, 2 * shapes))
+    whole = head.decoder(pixels, images)
     assert not torch.allclose(first.class_logits, whole.class_logits, atol=1e-3)
 
 

@@ -1,10 +1,8 @@
 """Which places become queries of Mask DINO, and what they begin with."""
 
-import math
-
 import pytest
 import torch
-from mask_heads import PLANE, VOLUME
+from mask_heads import PLANE, VOLUME, other_padding
 from maskdino_scenes import bars, setting
 
 from microtome.heads.maskdino_selection import Places, boxes_of_masks
@@ -49,17 +47,10 @@ def test_padding_is_never_a_query():
 def test_padding_gives_nothing_to_the_decoder(spec):
     """Encoded maps and features that differ in padding alone give the same answers."""
     head, maps, images = setting(spec)
-    head.eval()
-    shapes = images.shapes.clone()
-    shapes[:, 0] //= 2
-    images = ImageList(images.tensor, shapes)
-    pixels = head.pixels(maps, images)
-    levels, features = [x.clone() for x in pixels.levels], pixels.features.clone()
-    for x in (*levels, features):
-        x[:, :, math.ceil(x.shape[2] / 2) :] = 7.0
-    first = head.decoder(pixels, images)
-    second = head.decoder(pixels._replace(levels=levels, features=features), images)
+    half, pixels, other = other_padding(head.eval(), maps, images)
+    first = head.decoder(pixels, half)
+    second = head.decoder(other, half)
     for ours, theirs in zip(first.found, second.found, strict=True):
         torch.testing.assert_close(ours, theirs)
-    whole = head.decoder(pixels, ImageList(images.tensor, 2 * shapes))
+    whole = head.decoder(pixels, images)
     assert not torch.allclose(first.found.class_logits, whole.found.class_logits, atol=1e-3)
