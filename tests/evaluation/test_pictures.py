@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from microtome.evaluation import curves, overlay
+from microtome.evaluation.curves import legend
 from microtome.evaluation.page import Entry, Page
 from microtome.evaluation.planes import coloured, painted, planes
 from microtome.structures import Classes
@@ -162,3 +165,19 @@ def test_without_an_image_there_is_no_column_for_it(shape):
     assert count(picture, (0, 0, 0)) < count(with_image, (0, 0, 0)) / 100
     with pytest.raises(ValueError, match="nothing to draw"):
         overlay(None, None, CLASSES)
+
+
+@pytest.mark.parametrize("above", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_legend_lies_beside_the_curves(above, count):
+    figure = Figure(figsize=(5.5, 3.5), dpi=110)
+    axes = figure.subplots()
+    for height in range(count):
+        axes.plot([0, 1], [height, 0.5], label="pixel accuracy, best 0.304 in epoch 4")
+    legend(axes, above=above)
+    FigureCanvasAgg(figure).draw()
+    box = axes.get_legend().get_window_extent()
+    for line in axes.lines:
+        y = axes.transData.transform(line.get_xydata())[:, 1]
+        assert (y < box.y0).all() if above else (y > box.y1).all()
+    assert axes.bbox.y0 < box.y0 and box.y1 < axes.bbox.y1

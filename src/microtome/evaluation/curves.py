@@ -60,7 +60,7 @@ def curves(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         _style(axes, title)
         for curve in drawn:
             _draw(axes, curve, _points(history, curve.key))
-        _legend(axes, above=title == "Loss")
+        legend(axes, above=title == "Loss")
     with whole(path) as part:
         figure.savefig(part, format="png")
 
@@ -82,7 +82,7 @@ def _style(axes: Any, title: str) -> None:
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def _legend(axes: Any, *, above: bool) -> None:
+def legend(axes: Any, *, above: bool) -> None:
     """Name the curves in room of their own, above or below all of them."""
     lines = len(axes.get_legend_handles_labels()[1])
     if not lines:
