@@ -82,7 +82,8 @@ class MaskClassification(Head[MaskPrediction]):
         self.scored = task == "semantic"
 
     def _sifted(self, min_score: float) -> bool:
-        self.deciding = self.deciding._replace(min_score=min_score)
+        if not self.scored:
+            self.deciding = self.deciding._replace(min_score=min_score)
         return not self.scored
 
     def losses(
